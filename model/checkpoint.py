@@ -1,0 +1,127 @@
+"""A trained network in one safetensors file that says everything needed to serve it.
+
+Tensors: the folded network's weights in half precision under `network.`, and the golden pictures with
+the probabilities they must get. Metadata: classes, input size, normalisation, temperature, how it was
+trained and how well it does. A digest over all of it refuses a file in which one bit has changed;
+nothing is ever unpickled. Needs neither torch nor the network, so any engine or tool can read it.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from model import preprocess
+
+SHIPPED = Path(__file__).parent / "weights" / "googlenet.safetensors"
+
+FORMAT = "fashion-googlenet/1"
+
+
+class CheckpointError(Exception):
+    """The file is missing, damaged or not a checkpoint of ours; the message says which."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What travels with the weights, as JSON."""
+
+    classes: tuple[str, ...]
+    mean: float
+    """Subtracted from pixels scaled to 0–1, before …"""
+    std: float
+    """… dividing by this."""
+    accuracy: dict[str, float]
+    """Fraction of pictures right, by split: validation (what was chosen by) and test (only reported)."""
+    training: dict[str, Any]
+    """Recipe, seed, data checksums, git commit, versions: what it takes to train it again."""
+    temperature: float = 1.0
+    """Logits are divided by this before softmax."""
+    name: str = "googlenet-fashion-mnist"
+    architecture: str = "GoogLeNet"
+    input_size: int = preprocess.SIZE
+    preprocessing: int = preprocess.VERSION
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Pictures with known answers: what any engine must give for this checkpoint."""
+
+    pixels: NDArray[np.uint8]
+    """[k,96,96]."""
+    probabilities: NDArray[np.float32]
+    """[k,classes], computed in single precision by the plain network."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights, golden pictures and metadata; `version` is the file's digest."""
+
+    weights: dict[str, NDArray[np.generic]]
+    golden: Golden
+    metadata: Metadata
+    version: str = field(default="")
+
+    def save(self, path: Path) -> None:
+        """Writes the file atomically: it is there whole or not at all."""
+        tensors = self._tensors()
+        metadata = {"format": FORMAT, "metadata": json.dumps(asdict(self.metadata), ensure_ascii=False)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        save_file(tensors, temporary, metadata={**metadata, "digest": _digest(tensors, metadata)})
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Reads and verifies the file.
+
+        Raises CheckpointError if it is missing, damaged, of another format, or made for another
+        preprocessing than this package's.
+        """
+        tensors, stored = _read(path)
+        digest = stored.pop("digest", "")
+        if stored.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is not a {FORMAT} checkpoint (train one: python -m model.train)")
+        if digest != _digest(tensors, stored):
+            raise CheckpointError(f"{path} is damaged: its contents do not match its digest; fetch or train it again")
+        values = json.loads(stored["metadata"])
+        metadata = Metadata(**{**values, "classes": tuple(values["classes"])})
+        made_for = (metadata.architecture, metadata.input_size, metadata.preprocessing)
+        if made_for != ("GoogLeNet", preprocess.SIZE, preprocess.VERSION):
+            raise CheckpointError(
+                f"{path} was made for {metadata.architecture}, {metadata.input_size} px, preprocessing "
+                f"{metadata.preprocessing}; this is GoogLeNet, {preprocess.SIZE} px, preprocessing {preprocess.VERSION}"
+            )
+        golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
+        weights = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
+        return cls(weights, golden, metadata, version=digest)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        weights = {f"network.{name}": tensor for name, tensor in self.weights.items()}
+        return {**weights, "golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}") from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from None
+
+
+def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
+    """SHA-256 over names, types, shapes, contents and metadata, in a fixed order."""
+    sha256 = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        sha256.update(np.ascontiguousarray(tensor).tobytes())
+    return sha256.hexdigest()

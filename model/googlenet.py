@@ -1,0 +1,186 @@
+"""GoogLeNet as in *Dive into Deep Learning*, section 8.4, for 1×96×96 pictures and 10 classes.
+
+The architecture is that of Szegedy et al., "Going deeper with convolutions" (CVPR 2015), without the
+auxiliary classifiers. `GoogLeNet()` is the book's plain net; `GoogLeNet(batch_norm=True)` normalises
+after each convolution (Ioffe and Szegedy 2015) and is the one that trains well; `fold_batch_norm()`
+turns the second into the first, exactly, so serving pays nothing for it. `InferenceGraph` is what
+every engine runs: pixels in; logits, features and class maps out.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class GoogLeNet(nn.Module):
+    """Five stages and a linear head: normalised float [n,1,h,w] → logits [n,classes].
+
+    h and w are 96 when serving; global pooling lets it train at any size from 32 up.
+    """
+
+    def __init__(self, classes: int = 10, *, batch_norm: bool = False) -> None:
+        super().__init__()
+        self.classes = classes
+        bn = batch_norm
+        # (1, 96, 96)
+        self.b1 = nn.Sequential(
+            Convolution(1, 64, 7, stride=2, batch_norm=bn),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        # (64, 24, 24)
+        self.b2 = nn.Sequential(
+            Convolution(64, 64, 1, batch_norm=bn),
+            Convolution(64, 192, 3, batch_norm=bn),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        # (192, 12, 12)
+        self.b3 = nn.Sequential(
+            Inception(192, 64, (96, 128), (16, 32), 32, batch_norm=bn),
+            Inception(256, 128, (128, 192), (32, 96), 64, batch_norm=bn),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        # (480, 6, 6)
+        self.b4 = nn.Sequential(
+            Inception(480, 192, (96, 208), (16, 48), 64, batch_norm=bn),
+            Inception(512, 160, (112, 224), (24, 64), 64, batch_norm=bn),
+            Inception(512, 128, (128, 256), (24, 64), 64, batch_norm=bn),
+            Inception(512, 112, (144, 288), (32, 64), 64, batch_norm=bn),
+            Inception(528, 256, (160, 320), (32, 128), 128, batch_norm=bn),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        # (832, 3, 3)
+        self.b5 = nn.Sequential(
+            Inception(832, 256, (160, 320), (32, 128), 128, batch_norm=bn),
+            Inception(832, 384, (192, 384), (48, 128), 128, batch_norm=bn),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        # (1024,)
+        self.head = nn.Linear(1024, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages().values():
+            x = stage(x)
+        return x
+
+    def stages(self) -> dict[str, nn.Module]:
+        """The six parts by name, in the order a picture passes them."""
+        return dict(self.named_children())
+
+    def feature_maps(self, x: Tensor) -> Tensor:
+        """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32]."""
+        x = self.b4(self.b3(self.b2(self.b1(x))))
+        return self.b5[1](self.b5[0](x))
+
+    def fold_batch_norm(self) -> "GoogLeNet":
+        """The plain net that computes what this one computes in evaluation mode.
+
+        Each convolution takes over the scale and shift of the normalisation behind it.
+
+        Raises ValueError if this net has none to fold.
+        """
+        plain = GoogLeNet(self.classes).to(next(self.parameters()).device)
+        for source, target in zip(_convolutions(self), _convolutions(plain), strict=True):
+            target.conv.load_state_dict(source.folded().state_dict())
+        plain.head.load_state_dict(self.head.state_dict())
+        return plain.eval()
+
+    @torch.no_grad()
+    def layer_summary(self, shape: tuple[int, int, int, int] = (1, 1, 96, 96)) -> list[tuple[str, tuple[int, ...]]]:
+        """Name and output shape of each stage for an input of `shape`, six pairs."""
+        parameter = next(self.parameters())
+        x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
+        training, summary = self.training, []
+        self.eval()  # a single picture has no batch statistics
+        for name, stage in self.stages().items():
+            x = stage(x)
+            summary.append((name, tuple(x.shape)))
+        self.train(training)
+        return summary
+
+
+class Inception(nn.Module):
+    """Four parallel branches over the same input, concatenated along channels.
+
+    `c1` … `c4` are the branches' channels as the book names them: 1×1; 1×1→3×3; 1×1→5×5;
+    3×3 max pool→1×1. [n,in,h,w] → [n, c1 + c2[1] + c3[1] + c4, h, w].
+    """
+
+    def __init__(
+        self, in_channels: int, c1: int, c2: tuple[int, int], c3: tuple[int, int], c4: int, *, batch_norm: bool = False
+    ) -> None:
+        super().__init__()
+        bn = batch_norm
+        self.branch1 = Convolution(in_channels, c1, 1, batch_norm=bn)
+        self.branch2 = nn.Sequential(
+            Convolution(in_channels, c2[0], 1, batch_norm=bn),
+            Convolution(c2[0], c2[1], 3, batch_norm=bn),
+        )
+        self.branch3 = nn.Sequential(
+            Convolution(in_channels, c3[0], 1, batch_norm=bn),
+            Convolution(c3[0], c3[1], 5, batch_norm=bn),
+        )
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1),
+            Convolution(in_channels, c4, 1, batch_norm=bn),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.children()], dim=1)
+
+
+class Convolution(nn.Module):
+    """Convolution (same padding), batch normalisation if asked for, ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, batch_norm: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=not batch_norm)
+        self.norm = nn.BatchNorm2d(out_channels) if batch_norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return nn.functional.relu(x, inplace=True)
+
+    def folded(self) -> nn.Conv2d:
+        """One convolution that does what convolution and normalisation do in evaluation mode."""
+        if self.norm is None:
+            raise ValueError("this network has no batch normalisation to fold")
+        with torch.no_grad():
+            return fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+
+
+class InferenceGraph(nn.Module):
+    """What every engine computes: uint8 pixels [n,96,96] → (logits, features, maps).
+
+    logits [n,classes], before temperature; features [n,1024], pooled; maps [n,classes,3,3], the class
+    activation maps of Zhou et al. (CVPR 2016): the head applied at each place before pooling, so that
+    their mean over the nine places plus the head's bias *is* the logits. All float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: GoogLeNet, mean: float, std: float) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias = self.network.head.weight, self.network.head.bias
+        x = (pixels.unsqueeze(1).to(self.mean.dtype) / 255 - self.mean) / self.std
+        feature_maps = self.network.feature_maps(x.to(weight.dtype))
+        maps = nn.functional.conv2d(feature_maps, weight[:, :, None, None])
+        logits = maps.mean(dim=(2, 3)) + bias
+        features = feature_maps.mean(dim=(2, 3))
+        return logits.float(), features.float(), maps.float()
+
+
+def _convolutions(network: nn.Module) -> Iterator[Convolution]:
+    return (module for module in network.modules() if isinstance(module, Convolution))
