@@ -156,7 +156,9 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
         folder = ImageFolder(str(root), loader=lambda path: preprocess(Image.open(path)).pixels)
         pairs = [folder[i] for i in range(len(folder))]
     except (OSError, ValueError) as error:
-        raise DataError(f"{root} is neither Fashion-MNIST nor a folder with a folder of pictures a class: {error}") from None
+        raise DataError(
+            f"{root} is neither Fashion-MNIST nor a folder with a folder of pictures a class: {error}"
+        ) from None
     if len(folder.classes) < 2 or len(pairs) < 10:
         raise DataError(f"{root}: {len(pairs)} pictures of {len(folder.classes)} classes are too few to train on")
     pixels = torch.from_numpy(np.stack([pixels for pixels, _ in pairs]))
@@ -166,4 +168,4 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
 def _divide(split: Split, parts: Sequence[int]) -> list[Split]:
     """Disjoint random parts, the same on every machine."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(VALIDATION_SEED))
-    return [split[index] for index in order.split(list(parts))]
+    return [split[index] for index in torch.split(order, list(parts))]

@@ -1,8 +1,8 @@
 """How good a checkpoint is, measured on its own preprocessing and its own, shipped weights.
 
-    python -m model.evaluate                       the shipped checkpoint on the whole test set
-    python -m model.evaluate --first 1000          on its first 1,000 pictures
-    python -m model.evaluate --checkpoint FILE --data DIR
+python -m model.evaluate                       the shipped checkpoint on the whole test set
+python -m model.evaluate --first 1000          on its first 1,000 pictures
+python -m model.evaluate --checkpoint FILE --data DIR
 """
 
 import argparse
@@ -39,7 +39,7 @@ def serving_pixels(pixels: Tensor) -> Tensor:
 @torch.inference_mode()
 def predict(graph: InferenceGraph, pixels: Tensor, batch_size: int = 250) -> Tensor:
     """uint8 [n,96,96] → logits float32 [n,classes]."""
-    return torch.cat([graph(batch)[0] for batch in pixels.split(batch_size)])
+    return torch.cat([graph(batch)[0] for batch in torch.split(pixels, batch_size)])
 
 
 def accuracy(graph: InferenceGraph, split: Split) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 class GoogLeNet(nn.Module):
@@ -71,8 +71,9 @@ class GoogLeNet(nn.Module):
 
     def feature_maps(self, x: Tensor) -> Tensor:
         """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32]."""
-        x = self.b4(self.b3(self.b2(self.b1(x))))
-        return self.b5[1](self.b5[0](x))
+        for layer in (self.b1, self.b2, self.b3, self.b4, *self.b5[:2]):
+            x = layer(x)
+        return x
 
     def fold_batch_norm(self) -> "GoogLeNet":
         """The plain net that computes what this one computes in evaluation mode.
@@ -83,7 +84,7 @@ class GoogLeNet(nn.Module):
         """
         plain = GoogLeNet(self.classes).to(next(self.parameters()).device)
         for source, target in zip(_convolutions(self), _convolutions(plain), strict=True):
-            target.conv.load_state_dict(source.folded().state_dict())
+            target.conv.load_state_dict(source.folded())
         plain.head.load_state_dict(self.head.state_dict())
         return plain.eval()
 
@@ -147,12 +148,15 @@ class Convolution(nn.Module):
             x = self.norm(x)
         return nn.functional.relu(x, inplace=True)
 
-    def folded(self) -> nn.Conv2d:
-        """One convolution that does what convolution and normalisation do in evaluation mode."""
-        if self.norm is None:
+    def folded(self) -> dict[str, Tensor]:
+        """Weight and bias of the one convolution that does what convolution and normalisation do when evaluating."""
+        norm = self.norm
+        if norm is None or norm.running_mean is None or norm.running_var is None:
             raise ValueError("this network has no batch normalisation to fold")
-        with torch.no_grad():
-            return fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+        weight, bias = fuse_conv_bn_weights(
+            self.conv.weight, self.conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        return {"weight": weight.detach(), "bias": bias.detach()}
 
 
 class InferenceGraph(nn.Module):

@@ -7,6 +7,7 @@ last one written; nothing is pickled.
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _plot(history: list[dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()
-        changes = [b["epoch"] - 0.5 for a, b in zip(history, history[1:]) if a["resolution"] != b["resolution"]]
+        changes = [b["epoch"] - 0.5 for a, b in pairwise(history) if a["resolution"] != b["resolution"]]
         for epoch in changes:
             axes.axvline(epoch, linestyle=":", color="gray")
     figure.savefig(path, dpi=110)

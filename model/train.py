@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,67 +34,10 @@ from model.checkpoint import Checkpoint, Golden, Metadata
 from model.data import DataError, Dataset, Split
 from model.evaluate import accuracy, predict, serving_pixels
 from model.googlenet import Convolution, GoogLeNet, InferenceGraph
+from model.recipe import RECIPES, Recipe
 from model.run import Progress, Run
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. Everything that changes the result is here, in the seed or in the data."""
-
-    phases: tuple[tuple[int, int], ...]
-    """(resolution in pixels, epochs), one after the other: global pooling lets the size grow."""
-    batch_norm: bool = True
-    normalise: bool = True
-    """Subtract the training pixels' mean and divide by their standard deviation."""
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    """At its peak, behind the warm-up; a cosine brings it to zero."""
-    schedule: str = "cosine"
-    """cosine, or constant."""
-    warmup_epochs: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    """On the weights of convolutions and the head alone."""
-    label_smoothing: float = 0.05
-    average_decay: float = 0.998
-    """Of the exponential moving average of the weights, per step; 0 takes the last weights."""
-    flip: bool = True
-    shift: float = 2 / 28
-    """Largest shift, as a fraction of the side."""
-    erase: float = 0.5
-    """Probability of random erasing …"""
-    erase_area: float = 0.2
-    """… and the largest share of the picture it takes."""
-
-    @property
-    def epochs(self) -> int:
-        return sum(epochs for _, epochs in self.phases)
-
-    def resolution(self, epoch: int) -> int:
-        """Side of the training pictures in epoch `epoch`, counted from 0."""
-        return [side for side, epochs in self.phases for _ in range(epochs)][epoch]
-
-
-RECIPES = {
-    "default": Recipe(phases=((48, 18), (64, 5), (96, 5))),
-    "quick": Recipe(phases=((48, 1), (96, 1)), warmup_epochs=0.3, average_decay=0.98, erase=0.0),
-    # The book's own run: section 8.4, lr 0.01, batch 128, 10 epochs, Xavier, nothing else.
-    "d2l": Recipe(
-        phases=((96, 10),),
-        batch_norm=False,
-        normalise=False,
-        learning_rate=0.01,
-        schedule="constant",
-        warmup_epochs=0.0,
-        momentum=0.0,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        average_decay=0.0,
-        flip=False,
-        shift=0.0,
-        erase=0.0,
-    ),
-}
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class Trainer:
@@ -109,7 +52,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.network = GoogLeNet(len(dataset.classes), batch_norm=recipe.batch_norm)
         self.network.apply(_initialise)
-        self.network.to(device=device, memory_format=torch.channels_last)
+        self.network.to(device).to(memory_format=torch.channels_last)
         self.average = deepcopy(self.network)
         self.optimizer = torch.optim.SGD(
             _parameter_groups(self.network, recipe.weight_decay),
@@ -135,7 +78,7 @@ class Trainer:
     def fit(self) -> bool:
         """Trains to the end; False if it was asked to stop before. The state is saved either way."""
         total = sum(side**2 * epochs for side, epochs in self.recipe.phases) * self.steps
-        with tqdm(total=total, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}") as bar:
+        with tqdm(total=total, smoothing=0, bar_format=BAR) as bar:
             bar.update(self._work_done())
             bar.initial = bar.n
             while self.progress.epoch < self.recipe.epochs:
@@ -178,7 +121,7 @@ class Trainer:
         with _autocast(self.device):
             logits = self.network(self._prepare(x, side))
         loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._update_average()
@@ -244,10 +187,10 @@ class Trainer:
     def _validate(self, side: int) -> float:
         self.average.eval()
         correct = 0
-        for pixels, labels in zip(self.validation.pixels.split(500), self.validation.labels.split(500), strict=True):
+        for batch in (self.validation[i : i + 500] for i in range(0, len(self.validation), 500)):
             with _autocast(self.device):
-                logits = self.average(self._prepare(pixels.unsqueeze(1).float() / 255, side))
-            correct += int((logits.argmax(1) == labels).sum())
+                logits = self.average(self._prepare(batch.pixels.unsqueeze(1).float() / 255, side))
+            correct += int((logits.argmax(1) == batch.labels).sum())
         return correct / len(self.validation)
 
     def checkpoint(self) -> Checkpoint:
@@ -276,7 +219,7 @@ class Trainer:
         self.generator.manual_seed(_mix(self.seed, self.recipe.epochs))
         order = torch.randperm(len(self.train), generator=self.generator, device=self.device)
         side = self.recipe.resolution(self.recipe.epochs - 1)
-        for index in order[:10_000].split(250):
+        for index in torch.split(order[:10_000], 250):
             yield self._prepare(self._augment(self.train[index].pixels.unsqueeze(1).float() / 255), side)
 
     def _work_done(self) -> int:
@@ -330,8 +273,8 @@ def _provenance(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
 
 
 def _git_commit() -> str:
-    here = Path(__file__).parent
-    result = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True)
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
     return result.stdout.strip() or "unknown"
 
 
@@ -347,21 +290,6 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _recipe(name: str, changes: list[str]) -> Recipe:
-    """The preset with the `--set KEY=JSON` changes. Raises DataError for an unknown key or a value that is no JSON."""
-    recipe = RECIPES[name]
-    for change in changes:
-        key, _, value = change.partition("=")
-        if not hasattr(recipe, key):
-            raise DataError(f"--set {change}: a recipe has no {key}")
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            raise DataError(f"--set {change}: the value is no JSON") from None
-        recipe = replace(recipe, **{key: tuple(map(tuple, parsed)) if key == "phases" else parsed})
-    return recipe
-
-
 def main() -> int:
     arguments = _arguments()
     run = Run(arguments.out or Path("runs") / f"{arguments.recipe}-{arguments.seed}")
@@ -369,11 +297,11 @@ def main() -> int:
     try:
         if run.exists() and not arguments.resume:
             raise DataError(f"{run.folder} holds a run already: go on with it (--resume), or name another --out")
-        recipe, dataset = _recipe(arguments.recipe, arguments.set), data.load(arguments.data)
+        recipe, dataset = RECIPES[arguments.recipe].changed(arguments.set), data.load(arguments.data)
         trainer = Trainer(recipe, dataset, arguments.seed, torch.device(name), run)
         if run.exists():
             trainer.resume()
-    except DataError as error:
+    except (DataError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -1,0 +1,46 @@
+# `make` lists the targets.
+VENV   := .venv
+PYTHON ?= python3
+RUN    := $(VENV)/bin/python
+PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.everything  ## makes .venv with everything for serving, training and testing
+
+serve: $(VENV)/.serving  ## serves the shipped weights on 127.0.0.1:8000
+	$(RUN) -m app
+
+test: $(VENV)/.everything  ## runs all tests
+	$(RUN) -m pytest
+
+check: $(VENV)/.everything  ## format, lint and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.everything  ## puts the code into the project's format
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+train: $(VENV)/.everything  ## trains the shipped recipe, or goes on with it; ARGS="--recipe quick" for another
+	$(RUN) -m model.train --resume $(ARGS)
+
+evaluate: $(VENV)/.everything  ## accuracy of the shipped weights on the test set
+	$(RUN) -m model.evaluate $(ARGS)
+
+$(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.everything: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[train,test,check]'
+	touch $@ $(VENV)/.serving
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+.PHONY: help setup serve test check format train evaluate

@@ -1,0 +1,1 @@
+"""The service: pictures in over HTTP, class probabilities out."""

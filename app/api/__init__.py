@@ -1,0 +1,1 @@
+"""What the world sees, one file a surface."""

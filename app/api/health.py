@@ -1,0 +1,49 @@
+"""GET /health, /health/ready and /health/live: probes that tell what a picture sent now would meet."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.api import schemas
+from app.api.service import Service
+
+api = APIRouter(tags=["Health"])
+
+
+@api.get("/health", summary="Does it classify?", responses={503: {"model": schemas.Health}})
+@api.get("/health/ready", summary="The same, for readiness probes", responses={503: {"model": schemas.Health}})
+async def ready(request: Request, response: Response) -> schemas.Health:
+    """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
+    service = Service.of(request)
+    reason = await service.failure()
+    response.status_code = 503 if reason else 200
+    response.headers["Cache-Control"] = "no-store"
+    status = "draining" if service.draining else "unready" if reason else "ready"
+    return _health(service, status, reason)
+
+
+@api.get("/health/live", summary="Does the process run?")
+async def live() -> schemas.Live:
+    """200 while the process answers at all."""
+    return schemas.Live(status="alive")
+
+
+def _health(service: Service, status: str, reason: str | None) -> schemas.Health:
+    classifier = service.classifier
+    checkpoint, engine, batcher = classifier.checkpoint, classifier.engine, classifier.batcher
+    return schemas.Health(
+        status=status,
+        reason=reason,
+        model=schemas.ServedModel(
+            name=checkpoint.metadata.name,
+            version=checkpoint.version[:12],
+            classes=list(checkpoint.metadata.classes),
+            accuracy=checkpoint.metadata.accuracy,
+        ),
+        engine=schemas.EngineInfo(
+            name=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+            max_batch_size=batcher.max_batch_size,
+            pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
+        ),
+        queue=schemas.Queue(images=batcher.waiting, limit=batcher.queue_size),
+    )

@@ -1,0 +1,161 @@
+"""POST /predict and /predict/batch."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.api import schemas
+from app.api.body import read_pictures
+from app.api.problems import problem
+from app.api.service import Service
+from app.classifier import Classifier, Prediction
+from app.errors import InvalidParameter, MalformedBody, ServiceError, TooManyPictures
+from app.settings import MAX_PICTURES
+
+T = TypeVar("T")
+
+PATIENCE = 0.05
+"""Seconds after which a request begins to look whether its client is still there."""
+
+
+class Mode(StrEnum):
+    """How a picture is brought to what the network was trained on."""
+
+    auto = "auto"
+    native = "native"
+
+
+PICTURE = {"type": "string", "format": "binary"}
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status in (400, 408, 413, 415, 422, 503, 504)
+}
+
+
+def _request_body(description: str, parts: dict[str, Any], *raw: str) -> dict[str, Any]:
+    """The OpenAPI description of a body that is a form with `parts`, or one picture of a `raw` type."""
+    form = {"schema": {"type": "object", "properties": parts, "required": list(parts)}}
+    content = {"multipart/form-data": form, **{media_type: {"schema": PICTURE} for media_type in raw}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+TopK = Annotated[int | None, Query(ge=1, description="Only the k likeliest classes, likeliest first")]
+ModeQuery = Annotated[Mode, Query(description="Preprocessing: auto decides by the picture")]
+
+
+api = APIRouter(tags=["Classification"])
+
+
+@api.post(
+    "/predict",
+    summary="Classify one picture",
+    response_model=schemas.Prediction,
+    responses=PROBLEMS,
+    openapi_extra=_request_body(
+        "The picture: as the part `file` (or `image`) of a form, or by itself as the whole body.",
+        {"file": PICTURE},
+        *("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
+    ),
+)
+async def predict(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.auto) -> Response:
+    """Calibrated probabilities of every class for one picture of a garment."""
+    service = Service.of(request)
+    write = _Writer(service.classifier, top_k)
+    pictures = await _pictures(request, service, "file", "image")
+    if len(pictures) > 1:
+        raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
+    body = write(await _while_connected(request, service.classifier.classify(pictures[0])))
+    timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
+    return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
+
+
+@api.post(
+    "/predict/batch",
+    summary=f"Classify up to {MAX_PICTURES} pictures",
+    response_model=schemas.Predictions,
+    responses=PROBLEMS,
+    openapi_extra=_request_body(
+        f"Up to {MAX_PICTURES} pictures as repeated parts called `files`.",
+        {"files": {"type": "array", "items": PICTURE}},
+    ),
+)
+async def predict_batch(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.auto) -> Response:
+    """One answer a picture, in their order; an unusable one is an error in its own place, the rest succeed."""
+    service = Service.of(request)
+    write = _Writer(service.classifier, top_k)
+    pictures = await _pictures(request, service, "files")
+    if len(pictures) > MAX_PICTURES:
+        raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
+    results = await _while_connected(request, service.classifier.classify_many(pictures))
+    entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
+    return Response(json.dumps({"predictions": entries}), media_type="application/json")
+
+
+class _Writer:
+    """Prediction → schemas.Prediction as plain values. Raises InvalidParameter if top_k is more than there are."""
+
+    def __init__(self, classifier: Classifier, top_k: int | None) -> None:
+        checkpoint = classifier.checkpoint
+        self.classes, self.top_k = checkpoint.metadata.classes, top_k
+        self.model = {"name": checkpoint.metadata.name, "version": checkpoint.version[:12]}
+        if top_k is not None and top_k > len(self.classes):
+            raise InvalidParameter(f"top_k: there are {len(self.classes)} classes")
+
+    def __call__(self, prediction: Prediction) -> dict[str, Any]:
+        values = [round(value, 6) for value in prediction.probabilities.tolist()]
+        likeliest = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+        shown = range(len(values)) if self.top_k is None else likeliest[: self.top_k]
+        preprocessed = prediction.preprocessed
+        seconds = {"decode": prediction.decode, "queue": prediction.queued, "inference": prediction.inference}
+        return {
+            "label": self.classes[likeliest[0]],
+            "class_id": likeliest[0],
+            "confidence": values[likeliest[0]],
+            "probabilities": {self.classes[i]: values[i] for i in shown},
+            "preprocessing": {
+                "mode": preprocessed.mode,
+                "inverted": preprocessed.inverted,
+                "crop": preprocessed.crop,
+                "certain": preprocessed.certain,
+            },
+            "model": self.model,
+            "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},
+            "batch_size": prediction.batch_size,
+        }
+
+
+async def _pictures(request: Request, service: Service, *names: str) -> list[bytes]:
+    limit, timeout = service.settings.max_upload_bytes, service.settings.body_timeout
+    return await read_pictures(request, names, limit=limit, timeout=timeout)
+
+
+async def _while_connected(request: Request, work: "Coroutine[Any, Any, T]") -> T:
+    """Awaits the work; cancels it when the client has gone, so that its place in the queue is free at once."""
+    task = asyncio.create_task(work)
+    watcher = None
+    try:
+        done, _ = await asyncio.wait([task], timeout=PATIENCE)
+        if not done:
+            watcher = asyncio.create_task(_gone(request))
+            await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise MalformedBody("the client has gone")
+        return task.result()
+    finally:
+        for pending in (task, watcher):
+            if pending is not None:
+                pending.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,59 @@
+"""Errors → answers: application/problem+json (RFC 9457) with a stable `code`, for everything that fails."""
+
+import json
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.errors import InvalidParameter, ServiceError
+
+log = logging.getLogger(__name__)
+
+
+def problem(error: ServiceError) -> dict[str, str | int]:
+    """The body, also used for single pictures of a batch."""
+    return _problem(error.status, error.title, error.detail, error.code)
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers: the only place where an error becomes a response."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return _answer(problem(error), error.headers)
+
+
+def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+    return _answer(problem(InvalidParameter(details)))
+
+
+def _http_exception(request: Request, error: Exception) -> Response:
+    """404 and 405 from the routing."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code = status.name.lower().replace("_", "-")
+    return _answer(_problem(status, status.phrase, status.description, code), dict(error.headers or {}))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    """A defect of ours; the server logs its traceback."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return _answer(_problem(status, status.phrase, "a defect of the service", "internal-error"))
+
+
+def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str | int]:
+    return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code}
+
+
+def _answer(body: dict[str, str | int], headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(body), int(body["status"]), headers, media_type="application/problem+json")

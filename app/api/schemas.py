@@ -1,0 +1,96 @@
+"""What the answers look like, for the documentation and for clients that generate code from it."""
+
+from pydantic import BaseModel, Field
+
+
+class Preprocessing(BaseModel):
+    """How the picture was brought to what the network sees."""
+
+    mode: str = Field(examples=["native"])
+    inverted: bool = Field(description="Light and dark were exchanged")
+    crop: tuple[int, int, int, int] = Field(description="Left, top, right, bottom in the upright picture's pixels")
+    certain: bool = Field(description="False where the background was hard to tell")
+
+
+class Model(BaseModel):
+    """Which network answered."""
+
+    name: str = Field(examples=["googlenet-fashion-mnist"])
+    version: str = Field(description="The checkpoint's digest, shortened", examples=["3f2a9c41d07b"])
+
+
+class Timing(BaseModel):
+    """Milliseconds; the same numbers go out as the Server-Timing header."""
+
+    decode: float
+    queue: float
+    inference: float = Field(description="Of the whole batch the picture was in")
+
+
+class Prediction(BaseModel):
+    """The class probabilities of one picture."""
+
+    label: str = Field(examples=["Ankle boot"])
+    class_id: int = Field(ge=0)
+    confidence: float = Field(ge=0, le=1, description="Probability of `label`")
+    probabilities: dict[str, float] = Field(
+        description="Every class in class order; with top_k the k likeliest, likeliest first"
+    )
+    preprocessing: Preprocessing
+    model: Model
+    timing_ms: Timing
+    batch_size: int = Field(ge=1, description="How many pictures the network took at once")
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="For people")
+    code: str = Field(description="For programs; stable", examples=["unsupported-format"])
+
+
+class Failed(BaseModel):
+    """Stands in the place of a picture that could not be used."""
+
+    error: Problem
+
+
+class Predictions(BaseModel):
+    """One entry a picture, in the order they were sent."""
+
+    predictions: list[Prediction | Failed]
+
+
+class ServedModel(Model):
+    classes: list[str]
+    accuracy: dict[str, float] = Field(description="Fraction right, by split, measured when it was made")
+
+
+class EngineInfo(BaseModel):
+    name: str = Field(examples=["torch"])
+    device: str = Field(examples=["cpu"])
+    precision: str = Field(examples=["fp32"])
+    max_batch_size: int
+    pictures_per_second: dict[int, float] = Field(description="By batch size, measured at start")
+
+
+class Queue(BaseModel):
+    images: int = Field(description="Pictures waiting")
+    limit: int
+
+
+class Health(BaseModel):
+    """`status` is ready only if a known picture was classified correctly within the last second."""
+
+    status: str = Field(examples=["ready", "starting", "draining", "unready"])
+    reason: str | None
+    model: ServedModel
+    engine: EngineInfo
+    queue: Queue
+
+
+class Live(BaseModel):
+    status: str = Field(examples=["alive"])

@@ -1,0 +1,109 @@
+"""What every engine does, choosing one, and proving it before it serves."""
+
+import importlib
+import logging
+import time
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.settings import Settings
+from model.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Measured at warm-up."""
+
+LONGEST_BATCH = 0.25
+"""Seconds: warm-up tries no larger batches once one takes longer, however well they would do."""
+
+USEFUL = 0.95
+"""The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one line for the operator."""
+
+
+class Outputs(NamedTuple):
+    """All float32; the logits are before temperature, the maps' means plus the head's bias are the logits."""
+
+    logits: NDArray[np.float32]
+    """[n,classes]."""
+    features: NDArray[np.float32]
+    """[n,1024], pooled."""
+    maps: NDArray[np.float32]
+    """[n,classes,3,3], class activation maps."""
+
+
+class Engine(Protocol):
+    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by one thread at a time.
+
+    Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run.
+    """
+
+    name: str
+    device: str
+    precision: str
+    temperature: float
+    """Logits are divided by this before softmax."""
+    tolerance: float
+    """How far a probability of a golden picture may be off."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs: ...
+
+
+def build(settings: Settings, checkpoint: Checkpoint) -> Engine:
+    """The engine that the settings name, verified. Raises StartError."""
+    name = "app.engines.plain:TorchEngine" if settings.engine in ("auto", "torch") else settings.engine
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise StartError(f"GOOGLENET_ENGINE={settings.engine}: {error}") from error
+    engine: Engine = factory(checkpoint, settings.device)
+    off = golden_error(engine, checkpoint)
+    if not off <= engine.tolerance:
+        raise StartError(f"engine {engine.name} is off by {off:.4f} on the golden pictures: it would answer wrongly")
+    return engine
+
+
+def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Calibrated probabilities, float32 [n,classes]."""
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    exponentials: NDArray[np.float32] = np.exp(scaled)
+    exponentials /= exponentials.sum(axis=1, keepdims=True)
+    return exponentials
+
+
+def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
+    """The largest difference to the golden pictures' probabilities."""
+    golden = checkpoint.golden
+    probabilities = softmax(engine(golden.pixels).logits, engine.temperature)
+    return float(np.abs(probabilities - golden.probabilities).max())
+
+
+def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
+    """Seconds per batch, by batch size: the better of two runs of each, on `pixels` [k,96,96] repeated."""
+    engine(pixels)
+    seconds = {}
+    for size in BATCH_SIZES:
+        batch = np.resize(pixels, (size, *pixels.shape[1:]))
+        seconds[size] = min(_timed(engine, batch), _timed(engine, batch))
+        if seconds[size] > LONGEST_BATCH and size >= 8:  # fewer would be no measurement on a machine that hiccups
+            break
+    return seconds
+
+
+def useful_batch_size(seconds: dict[int, float]) -> int:
+    """The smallest batch size whose rate is within 5 % of the best."""
+    rates = {size: size / taken for size, taken in seconds.items()}
+    return min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
+
+
+def _timed(engine: Engine, batch: NDArray[np.uint8]) -> float:
+    started = time.perf_counter()
+    engine(batch)
+    return time.perf_counter() - started

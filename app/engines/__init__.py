@@ -1,0 +1,1 @@
+"""The engines, one file each; app.engine says what they have in common."""

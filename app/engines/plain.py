@@ -1,0 +1,40 @@
+"""The network in plain torch, single precision: runs anywhere, on the GPU if there is one."""
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.engine import Outputs, StartError
+from model.checkpoint import Checkpoint
+from model.googlenet import GoogLeNet, InferenceGraph
+
+
+class TorchEngine:
+    """device: auto, cpu or cuda. Raises StartError if the device or the weights do not fit."""
+
+    name = "torch"
+    precision = "fp32"
+    tolerance = 0.01
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise StartError("GOOGLENET_DEVICE=cuda: torch finds no usable GPU")
+        self.device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.temperature = checkpoint.metadata.temperature
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        network = GoogLeNet(len(checkpoint.metadata.classes))
+        try:
+            network.load_state_dict(
+                {name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()}
+            )
+        except RuntimeError as error:
+            raise StartError(f"the checkpoint's weights do not fit GoogLeNet ({str(error).splitlines()[0]})") from error
+        graph = InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+        self._graph = graph.to(self.device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        outputs = self._graph(torch.from_numpy(pixels).to(self.device))
+        return Outputs(*(output.cpu().numpy() for output in outputs))

@@ -1,0 +1,117 @@
+"""What can go wrong with a request, and what the client is told.
+
+ServiceError                     status  code
+├── BadRequest                      400
+│   ├── EmptyBody                        empty-body
+│   ├── MalformedBody                    malformed-body
+│   ├── MissingPicture                   missing-picture
+│   └── TooManyPictures                  too-many-pictures
+├── BodyTooSlow                     408  body-too-slow
+├── TooLarge                        413
+│   ├── BodyTooLarge                     body-too-large
+│   └── TooManyPixels                    too-many-pixels
+├── UnsupportedFormat               415  unsupported-format
+├── Unusable                        422
+│   ├── UndecodablePicture               undecodable-picture
+│   └── InvalidParameter                 invalid-parameter
+├── Unavailable                     503
+│   ├── QueueFull                        queue-full
+│   ├── NotReady                         not-ready
+│   └── EngineFailed                     engine-failed
+└── DeadlinePassed                  504  deadline-passed
+
+`code` is stable and meant for programs, `detail` is for people. Nobody but the handler in
+app.api.problems turns these into answers.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """`detail` says what was wrong with this very request."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class BadRequest(ServiceError):
+    status = 400
+
+
+class EmptyBody(BadRequest):
+    code, title = "empty-body", "The request carries no data"
+
+
+class MalformedBody(BadRequest):
+    code, title = "malformed-body", "The body is not what its content type says"
+
+
+class MissingPicture(BadRequest):
+    code, title = "missing-picture", "The form has no picture in it"
+
+
+class TooManyPictures(BadRequest):
+    code, title = "too-many-pictures", "More pictures than one request may carry"
+
+
+class BodyTooSlow(ServiceError):
+    status, code, title = 408, "body-too-slow", "The body took too long to arrive"
+
+
+class TooLarge(ServiceError):
+    status = 413
+
+
+class BodyTooLarge(TooLarge):
+    code, title = "body-too-large", "The body has too many bytes"
+
+
+class TooManyPixels(TooLarge):
+    code, title = "too-many-pixels", "The picture has too many pixels"
+
+
+class UnsupportedFormat(ServiceError):
+    status, code, title = 415, "unsupported-format", "Not a picture in a supported format"
+
+
+class Unusable(ServiceError):
+    status = 422
+
+
+class UndecodablePicture(Unusable):
+    code, title = "undecodable-picture", "The picture is damaged"
+
+
+class InvalidParameter(Unusable):
+    code, title = "invalid-parameter", "A query parameter has an unusable value"
+
+
+class Unavailable(ServiceError):
+    """Worth trying again: always with a Retry-After."""
+
+    status = 503
+
+    def __init__(self, detail: str, *, retry_after: float = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(max(1, round(retry_after)))})
+
+
+class QueueFull(Unavailable):
+    code, title = "queue-full", "More work is waiting than can be done in time"
+
+
+class NotReady(Unavailable):
+    code, title = "not-ready", "The service is starting or stopping"
+
+
+class EngineFailed(Unavailable):
+    code, title = "engine-failed", "The network could not be run on this picture"
+
+
+class DeadlinePassed(ServiceError):
+    status, code, title = 504, "deadline-passed", "The answer was not ready in time"

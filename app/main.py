@@ -1,0 +1,90 @@
+"""Wires the parts: settings → checkpoint → engine → classifier → routes. Loads nothing before the lifespan starts."""
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import engine
+from app.api import health, predict, problems
+from app.api.service import Service
+from app.classifier import Classifier
+from app.engine import StartError
+from app.settings import Settings, explain
+from model.checkpoint import Checkpoint, CheckpointError
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; without settings, those of the environment when it starts.
+
+    Its lifespan loads the checkpoint onto the GPU or the CPU, proves and warms up the engine, and at
+    the end finishes the accepted work.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Service]]:
+        used = settings or Settings()
+        classifier = await asyncio.to_thread(_load, used)
+        service = Service(used, classifier)
+        classifier.start()
+        yield {"service": service}
+        service.draining = True
+        async with asyncio.timeout(used.drain_limit):
+            await classifier.stop()
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="fashion-googlenet",
+        description="Fashion-MNIST class probabilities for pictures of garments, from a GoogLeNet.",
+        version=importlib.metadata.version("fashion-googlenet"),
+        lifespan=lifespan,
+    )
+    app.include_router(predict.api)
+    app.include_router(health.api)
+    app.add_middleware(OneLineStartErrors)
+    problems.install(app)
+    return app
+
+
+def _load(settings: Settings) -> Classifier:
+    checkpoint = Checkpoint.load(settings.checkpoint)
+    return Classifier(checkpoint, engine.build(settings, checkpoint), settings)
+
+
+class OneLineStartErrors:
+    """ASGI middleware: a start that fails for a known reason says so in one line instead of a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            return await self.app(scope, receive, send)
+        held_back: list[Message] = []
+
+        async def hold_back_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                held_back.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, hold_back_failure)
+        except Exception as error:
+            for message in held_back:
+                await send({**message, "message": _in_one_line(error) or message["message"]})
+            raise
+
+
+def _in_one_line(error: Exception) -> str | None:
+    if isinstance(error, ValidationError):
+        return explain(error)
+    return str(error) if isinstance(error, CheckpointError | StartError) else None
+
+
+app = create_app()

@@ -1,0 +1,80 @@
+"""How to train: everything that changes the result, but for the seed and the data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Everything that changes the result is here, in the seed or in the data."""
+
+    phases: tuple[tuple[int, int], ...]
+    """(resolution in pixels, epochs), one after the other: global pooling lets the size grow."""
+    batch_norm: bool = True
+    normalise: bool = True
+    """Subtract the training pixels' mean and divide by their standard deviation."""
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    """At its peak, behind the warm-up; a cosine brings it to zero."""
+    schedule: str = "cosine"
+    """cosine, or constant."""
+    warmup_epochs: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """On the weights of convolutions and the head alone."""
+    label_smoothing: float = 0.05
+    average_decay: float = 0.998
+    """Of the exponential moving average of the weights, per step; 0 takes the last weights."""
+    flip: bool = True
+    shift: float = 2 / 28
+    """Largest shift, as a fraction of the side."""
+    erase: float = 0.5
+    """Probability of random erasing …"""
+    erase_area: float = 0.2
+    """… and the largest share of the picture it takes."""
+
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for _, epochs in self.phases)
+
+    def resolution(self, epoch: int) -> int:
+        """Side of the training pictures in epoch `epoch`, counted from 0."""
+        return [side for side, epochs in self.phases for _ in range(epochs)][epoch]
+
+    def changed(self, changes: Sequence[str]) -> "Recipe":
+        """This recipe with some values replaced, each given as KEY=JSON. Raises ValueError for what it has not."""
+        values: dict[str, Any] = {}
+        for change in changes:
+            key, _, value = change.partition("=")
+            if key not in {field.name for field in fields(self)}:
+                raise ValueError(f"--set {change}: a recipe has no {key}")
+            try:
+                parsed = json.loads(value)
+            except ValueError:
+                raise ValueError(f"--set {change}: the value is no JSON") from None
+            values[key] = tuple(map(tuple, parsed)) if key == "phases" else parsed
+        return replace(self, **values)
+
+
+RECIPES = {
+    "default": Recipe(phases=((48, 18), (64, 5), (96, 5))),
+    "quick": Recipe(phases=((48, 1), (96, 1)), warmup_epochs=0.3, average_decay=0.98, erase=0.0),
+    # The book's own run: section 8.4, lr 0.01, batch 128, 10 epochs, Xavier, nothing else.
+    "d2l": Recipe(
+        phases=((96, 10),),
+        batch_norm=False,
+        normalise=False,
+        learning_rate=0.01,
+        schedule="constant",
+        warmup_epochs=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        average_decay=0.0,
+        flip=False,
+        shift=0.0,
+        erase=0.0,
+    ),
+}

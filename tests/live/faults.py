@@ -1,0 +1,62 @@
+"""Engines that misbehave on purpose; a real server loads them by GOOGLENET_ENGINE=live.faults:Name."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine import Outputs
+from app.engines.plain import TorchEngine
+from model.checkpoint import Checkpoint
+
+
+class Faulty(TorchEngine):
+    """Works until the file named by FAULT appears; then every call does what `fail` does."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        self.trigger = Path(os.environ.get("FAULT", "/nonexistent"))
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        outputs = super().__call__(pixels)
+        return self.fail(pixels, outputs) if self.trigger.exists() else outputs
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        raise NotImplementedError
+
+
+class Poisoned(Faulty):
+    """Raises if one picture of the batch is all white."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        if (pixels == 255).all(axis=(1, 2)).any():
+            raise RuntimeError("poison")
+        return super().__call__(pixels)
+
+
+class Hanging(Faulty):
+    """Does not come back until a byte can be read from the pipe that the trigger is."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        self.trigger.read_bytes()
+        return outputs
+
+
+class Wrong(Faulty):
+    """Answers with the classes in the wrong order."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs._replace(logits=outputs.logits[:, ::-1].copy())
+
+
+class WrongFromTheStart(Wrong):
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        return self.fail(pixels, super().__call__(pixels))
+
+
+def release(pipe: Path) -> None:
+    """Lets the engine, which reads the pipe, go on; later calls no longer hang."""
+    writer = os.open(pipe, os.O_WRONLY)
+    pipe.unlink()
+    os.close(writer)

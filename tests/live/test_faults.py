@@ -1,0 +1,126 @@
+"""An engine that misbehaves: health says so, and nobody suffers who need not."""
+
+import asyncio
+import io
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import failed_start, run_server
+from live.faults import release
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def white() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (28, 28), 255).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_poisonous_picture_fails_alone(boot: bytes, white: bytes) -> None:
+    with run_server(GOOGLENET_ENGINE="live.faults:Poisoned") as server:
+
+        async def send() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+                contents = [white if i % 7 == 3 else boot for i in range(64)]
+                return await asyncio.gather(*(client.post("/predict", files={"file": c}) for c in contents))
+
+        responses = asyncio.run(send())
+        for i, response in enumerate(responses):
+            assert response.status_code == (503 if i % 7 == 3 else 200)
+        assert responses[3].json()["code"] == "engine-failed"
+        with server.client() as client:
+            answers = client.post("/predict/batch", files=[("files", c) for c in (boot, white, boot)]).json()
+            assert [set(answer) == {"error"} for answer in answers["predictions"]] == [False, True, False]
+            assert client.get("/health").status_code == 200
+
+
+def test_a_wrong_engine_is_noticed(tmp_path: Path) -> None:
+    trigger = tmp_path / "trigger"
+    with run_server(GOOGLENET_ENGINE="live.faults:Wrong", FAULT=str(trigger)) as server, server.client() as client:
+        assert client.get("/health").json()["status"] == "ready"
+        trigger.touch()
+        body = wait_for(client, 503)
+        assert body["status"] == "unready"
+        assert "classified wrongly" in body["reason"]
+        assert client.get("/health/live").status_code == 200
+        trigger.unlink()
+        assert wait_for(client, 200)["status"] == "ready"
+
+
+def wait_for(client: httpx.Client, status: int) -> dict[str, str]:
+    """Asks until health answers so; each asking takes a real probe once a second, so this ends by itself."""
+    for _ in range(20_000):
+        response = client.get("/health")
+        if response.status_code == status:
+            body: dict[str, str] = response.json()
+            return body
+    pytest.fail(f"health never answered {status}")
+
+
+def test_a_hanging_engine_hangs_nobody(tmp_path: Path, boot: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "2"}
+    with run_server(**settings) as server, server.client() as client:
+        assert client.post("/predict", files={"file": boot}).status_code == 200
+        os.mkfifo(pipe)
+        response = client.post("/predict", files={"file": boot})
+        assert response.status_code == 504
+        assert response.json()["code"] == "deadline-passed"
+        answers = client.post("/predict/batch", files=[("files", boot)] * 2).json()["predictions"]
+        assert [answer["error"]["code"] for answer in answers] == ["deadline-passed"] * 2
+        assert client.get("/health").status_code == 503
+        assert client.get("/health/live").status_code == 200
+        release(pipe)
+        assert wait_for(client, 200)["status"] == "ready"
+        assert client.post("/predict", files={"file": boot}).status_code == 200
+
+
+def test_a_full_queue_refuses_at_once_and_health_stays(tmp_path: Path, boot: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_QUEUE_SIZE": "64"}
+    with run_server(GOOGLENET_MAX_BATCH_SIZE="4", GOOGLENET_REQUEST_TIMEOUT="60", **settings) as server:
+
+        async def overload() -> list[httpx.Response]:
+            os.mkfifo(pipe)
+            async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=httpx.Limits()) as client:
+                tasks = [asyncio.create_task(client.post("/predict", files={"file": boot})) for _ in range(100)]
+                for task in asyncio.as_completed(tasks):  # the refused ones come first: nothing else can
+                    refused = await task
+                    assert refused.status_code == 503
+                    break
+                await asyncio.to_thread(release, pipe)
+                return await asyncio.gather(*tasks)
+
+        responses = asyncio.run(overload())
+        refused = [response for response in responses if response.status_code == 503]
+        assert {response.json()["code"] for response in refused} == {"queue-full"}
+        assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
+        assert len([response for response in responses if response.status_code == 200]) >= 64
+        with server.client() as client:
+            assert wait_for(client, 200)["status"] == "ready"
+
+
+def test_an_engine_that_is_wrong_from_the_start_does_not_serve() -> None:
+    result = failed_start(GOOGLENET_ENGINE="live.faults:WrongFromTheStart")
+    assert result.returncode != 0
+    assert "would answer wrongly" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "complaint"),
+    [
+        ("GOOGLENET_PORT", "many", "GOOGLENET_PORT='many'"),
+        ("GOOGLENET_QUEUE_SIZE", "1", "GOOGLENET_QUEUE_SIZE='1'"),
+        ("GOOGLENET_ENGINE", "warp", "GOOGLENET_ENGINE='warp'"),
+        ("GOOGLENET_ENGINE", "nowhere:Engine", "No module named 'nowhere'"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_clear_line(setting: str, value: str, complaint: str) -> None:
+    result = failed_start(**{setting: value})
+    assert result.returncode != 0
+    assert len([line for line in result.stderr.splitlines() if complaint in line]) == 1
+    assert "Traceback" not in result.stderr

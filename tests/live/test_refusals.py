@@ -1,0 +1,154 @@
+"""Bad input gets a clear, documented error, and the next good request is served."""
+
+import http.client
+import io
+import json
+import zlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from conftest import Server
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def the_next_good_request_is_served(client: httpx.Client, boot: bytes) -> Iterator[None]:
+    yield
+    assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, str]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, str] = response.json()
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A valid gray PNG of that size in few bytes."""
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+
+
+MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
+
+
+def part(name: str, content: bytes) -> bytes:
+    return b'--b\r\nContent-Disposition: form-data; name="%s"; filename="x"\r\n\r\n%s\r\n' % (name.encode(), content)
+
+
+def test_empty_bodies(client: httpx.Client) -> None:
+    problem(client.post("/predict"), 400, "empty-body")
+    problem(client.post("/predict", headers={"content-type": "image/png"}), 400, "empty-body")
+    problem(client.post("/predict", headers=MULTIPART), 400, "empty-body")
+    problem(client.post("/predict", files={"file": b""}), 400, "empty-body")
+
+
+def test_text(client: httpx.Client) -> None:
+    problem(client.post("/predict", files={"file": ("a.png", b"just text", "image/png")}), 415, "unsupported-format")
+    problem(
+        client.post("/predict", content=b"just text", headers={"content-type": "text/plain"}), 415, "unsupported-format"
+    )
+    problem(
+        client.post("/predict", content=b"just text", headers={"content-type": "image/png"}), 415, "unsupported-format"
+    )
+    problem(client.post("/predict", json={"a": 1}), 415, "unsupported-format")
+
+
+@pytest.mark.parametrize("keep", [8, 20, 40, 100, -40])
+def test_truncated_png(client: httpx.Client, boot: bytes, keep: int) -> None:
+    problem(client.post("/predict", files={"file": boot[:keep]}), 422, "undecodable-picture")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_other_formats_cut_in_half(client: httpx.Client, boot: bytes, format: str) -> None:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(boot)).resize((200, 200)).save(file, format)
+    half = file.getvalue()[: len(file.getvalue()) // 2]
+    problem(client.post("/predict", files={"file": half}), 422, "undecodable-picture")
+
+
+def test_unlisted_format(client: httpx.Client, boot: bytes) -> None:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(boot)).save(file, "PPM")
+    problem(client.post("/predict", files={"file": file.getvalue()}), 415, "unsupported-format")
+
+
+def test_40_megapixels(client: httpx.Client) -> None:
+    problem(client.post("/predict", files={"file": huge_png(8000, 5000)}), 413, "too-many-pixels")
+
+
+def test_a_size_no_memory_could_hold(client: httpx.Client) -> None:
+    header = (2**31 - 1).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    bomb = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(bytes(100)))
+    problem(client.post("/predict", files={"file": bomb}), 413, "too-many-pixels")
+
+
+def test_50_megabytes(client: httpx.Client) -> None:
+    problem(client.post("/predict", files={"file": bytes(50_000_000)}), 413, "body-too-large")
+    problem(client.post("/predict", content=bytes(50_000_000)), 413, "body-too-large")
+    problem(client.post("/predict", content=(bytes(1_000_000) for _ in range(50))), 413, "body-too-large")
+
+
+def test_400_megabytes(server: Server) -> None:
+    """Too much to be read to its end for politeness: refused by its announced length, the connection closed."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    connection.putrequest("POST", "/predict")
+    connection.putheader("Content-Length", "400000000")
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert response.getheader("Connection") == "close"
+    assert json.loads(response.read())["code"] == "body-too-large"
+    connection.close()
+
+
+def test_wrong_field(client: httpx.Client, boot: bytes) -> None:
+    body = problem(client.post("/predict", files={"picture": boot}), 400, "missing-picture")
+    assert "'picture'" in body["detail"]
+    problem(client.post("/predict/batch", files={"file": boot}), 400, "missing-picture")
+
+
+def test_too_many_pictures(client: httpx.Client, boot: bytes) -> None:
+    problem(client.post("/predict", files=[("file", boot), ("file", boot)]), 400, "too-many-pictures")
+    problem(client.post("/predict/batch", files=[("files", boot)] * 65), 400, "too-many-pictures")
+    problem(client.post("/predict/batch", files=[("files", boot)] * 500), 400, "malformed-body")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", part("file", b"x") + b"--b--\r\n"),
+        ("multipart/form-data; boundary=other", part("file", b"x") + b"--b--\r\n"),
+        ("multipart/form-data; boundary=b", part("file", b"x")),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; na"),
+        ("multipart/form-data; boundary=b", b"--b\r\n: no name\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b", b"no boundary at all"),
+        ("multipart/form-data; boundary=" + "b" * 500, b"--b"),
+    ],
+)
+def test_malformed_forms(client: httpx.Client, content_type: str, body: bytes) -> None:
+    problem(client.post("/predict", content=body, headers={"content-type": content_type}), 400, "malformed-body")
+
+
+@pytest.mark.parametrize("query", ["top_k=0", "top_k=11", "top_k=x", "mode=upside-down"])
+def test_wrong_parameters(client: httpx.Client, boot: bytes, query: str) -> None:
+    body = problem(client.post(f"/predict?{query}", files={"file": boot}), 422, "invalid-parameter")
+    assert query.split("=")[0] in body["detail"]
+
+
+def test_wrong_method_and_path(client: httpx.Client) -> None:
+    response = client.get("/predict")
+    problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "POST"
+    problem(client.get("/nowhere"), 404, "not-found")

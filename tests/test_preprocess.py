@@ -1,0 +1,82 @@
+"""`native` is Pillow's own conversion and resizing, for every mode, orientation and depth."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.preprocess import SIZE, native, preprocess
+
+RAMP = np.linspace(0, 255, 40 * 60).reshape(40, 60).astype(np.uint8)
+
+
+def reference(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "CMYK", "YCbCr"])
+def test_native_is_pillows_own(mode: str) -> None:
+    rgb = Image.merge(
+        "RGB", [Image.fromarray(RAMP), Image.fromarray(RAMP.T.copy()).resize((60, 40)), Image.fromarray(255 - RAMP)]
+    )
+    image = rgb.convert(mode)
+    assert np.array_equal(native(image), reference(image))
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.fromarray(RAMP.astype(np.uint16) * 257), RAMP),
+        (Image.fromarray(RAMP.astype(np.int32) * 257), RAMP),
+        (Image.fromarray(RAMP.astype(np.int32)), RAMP),
+        (Image.fromarray((RAMP / 255).astype(np.float32)), RAMP),
+        (Image.fromarray(RAMP.astype(np.float32)), RAMP),
+    ],
+    ids=["16 bit", "32 bit of 16", "32 bit of 8", "float 0-1", "float 0-255"],
+)
+def test_deep_samples_are_scaled_not_cut_off(image: Image.Image, expected: np.ndarray) -> None:
+    assert np.abs(native(image).astype(int) - reference(Image.fromarray(expected))).max() <= 1
+
+
+def test_not_a_number_is_black() -> None:
+    assert native(Image.fromarray(np.full((5, 5), np.nan, np.float32))).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGBa", "LA"])
+def test_transparent_is_white(mode: str) -> None:
+    image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 10, 20))
+    pixels = native(image.convert(mode))
+    assert pixels[:, 5].max() == 0
+    assert pixels[:, 90].min() == 255
+
+
+def test_transparent_palette_colour_is_white() -> None:
+    image = Image.new("P", (20, 20), 0)
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=0)
+    assert native(Image.open(file)).min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation: int) -> None:
+    picture = Image.fromarray(RAMP)
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }.get(orientation)
+    stored = picture.transpose(turn) if turn is not None else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    stored.save(file, "PNG", exif=exif)
+    result = preprocess(Image.open(file))
+    assert np.array_equal(result.pixels, reference(picture))
+    assert result.crop == (0, 0, 60, 40)

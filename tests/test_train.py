@@ -1,0 +1,119 @@
+"""Training through its front door, on a tiny folder of pictures: it learns, stops, resumes and ships."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PICTURES, run_server
+from PIL import Image
+from safetensors.numpy import load_file
+
+from model.checkpoint import Checkpoint
+from model.preprocess import native
+
+QUICK = ("--recipe", "quick", "--set", "batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Boots and trousers: a hundred and twenty pictures, the committed ones in three brightnesses, mirrored or not."""
+    root = tmp_path_factory.mktemp("tree")
+    for name in ("ankle-boot", "trouser"):
+        (root / name).mkdir()
+        for path in PICTURES.glob(f"{name}-*.png"):
+            picture = Image.open(path)
+            for gain in (0.6, 0.8, 1.0):
+                for mirrored in (False, True):
+                    turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else picture
+                    turned.point(lambda v, gain=gain: v * gain).save(root / name / f"{path.stem}-{gain}-{mirrored}.png")
+    return root
+
+
+def command(tree: Path, out: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "model.train", *QUICK, "--data", str(tree), "--out", str(out), *arguments]
+
+
+def train(tree: Path, out: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(tree, out, *arguments), capture_output=True, text=True, timeout=600)
+
+
+def interrupt(process: "subprocess.Popen[str]", sign: signal.Signals, epoch: int) -> None:
+    """Sends the signal once the progress bar shows that this epoch has begun."""
+    assert process.stderr is not None
+    seen = ""
+    while f"epoch {epoch}/" not in seen:
+        character = process.stderr.read(1)
+        assert character, "training ended before it could be interrupted:\n" + seen
+        seen += character
+    process.send_signal(sign)
+    drain = threading.Thread(target=process.stderr.read)
+    drain.start()
+    process.wait(300)
+    drain.join()
+
+
+PHASES = ("--set", "phases=[[32,2],[48,2]]")
+
+
+def test_it_learns_and_what_it_made_can_be_served(tree: Path, tmp_path: Path) -> None:
+    result = train(tree, tmp_path, "--set", "phases=[[48,6]]", "--set", "learning_rate=0.02")
+    assert result.returncode == 0, result.stderr
+    checkpoint = Checkpoint.load(tmp_path / "googlenet.safetensors")
+    assert checkpoint.metadata.classes == ("ankle-boot", "trouser")
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["accuracy"] > 0.85
+    assert Image.open(tmp_path / "curves.png").width > 500
+    with run_server(GOOGLENET_CHECKPOINT=str(tmp_path / "googlenet.safetensors")) as server, server.client() as client:
+        picture = (tree / "trouser").iterdir().__next__().read_bytes()
+        answer = client.post("/predict", files={"file": picture}).json()
+    assert set(answer["probabilities"]) == {"ankle-boot", "trouser"}
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tree: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    assert train(tree, tmp_path / "whole", *PHASES).returncode == 0
+    with subprocess.Popen(
+        command(tree, tmp_path / "parts", *PHASES), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        interrupt(process, sign, epoch=3)
+    assert process.returncode == (130 if sign == signal.SIGINT else -signal.SIGKILL)
+    assert not (tmp_path / "parts" / "googlenet.safetensors").exists()
+    resumed = train(tree, tmp_path / "parts", *PHASES, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, parts = (load_file(tmp_path / run / "state.safetensors") for run in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_path: Path) -> None:
+    assert train(tree, tmp_path, "--set", "phases=[[32,1]]").returncode == 0
+    again = train(tree, tmp_path, "--set", "phases=[[32,1]]")
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
+    other = train(tree, tmp_path, "--set", "phases=[[32,1]]", "--resume", "--seed", "5")
+    assert other.returncode == 1
+    assert "another seed" in other.stderr
+
+
+@pytest.mark.parametrize("change", ["speed=1", "batch_size=lots"])
+def test_a_wrong_recipe_is_one_clear_line(tree: Path, tmp_path: Path, change: str) -> None:
+    result = train(tree, tmp_path, "--set", change)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert change in result.stderr
+
+
+def test_training_pictures_are_preprocessed_as_the_service_does(tree: Path) -> None:
+    from model import data
+
+    dataset = data.load(tree)
+    served = {native(Image.open(path)).tobytes() for path in tree.glob("*/*.png")}
+    trained = {picture.numpy().tobytes() for picture in dataset.train.pixels}
+    assert trained <= served
