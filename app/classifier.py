@@ -6,7 +6,6 @@ never reaches a batch.
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.batcher import Answer, Batcher
+from app.cores import usable_cores
 from app.decode import open_picture, prepare
 from app.engine import Engine, softmax, useful_batch_size, warm_up
 from app.errors import ServiceError
@@ -62,7 +62,7 @@ class Classifier:
             max_batch_size=settings.max_batch_size or useful_batch_size(self.capacity),
             queue_size=settings.queue_size,
         )
-        self._decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
         log.info("pictures/s by batch size: %s; batches of up to %d", rates, self.batcher.max_batch_size)
 
@@ -72,7 +72,7 @@ class Classifier:
     async def stop(self) -> None:
         """Finishes what was accepted."""
         await self.batcher.stop()
-        self._decoders.shutdown()
+        self._decoders.shutdown(wait=False)
 
     async def classify(self, data: bytes) -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,8 @@ from app.classifier import Classifier
 from app.engine import StartError
 from app.settings import Settings, explain
 from model.checkpoint import Checkpoint, CheckpointError
+
+log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -34,8 +37,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         classifier.start()
         yield {"service": service}
         service.draining = True
-        async with asyncio.timeout(used.drain_limit):
-            await classifier.stop()
+        try:
+            await asyncio.wait_for(classifier.stop(), used.drain_limit)
+        except TimeoutError:
+            log.error("stopped with %d pictures unanswered after %g s", classifier.batcher.waiting, used.drain_limit)
 
     app = FastAPIOffline(
         redoc_url=None,

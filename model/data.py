@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import FashionMNIST, ImageFolder
@@ -153,7 +154,7 @@ def _image_folder(directory: Path) -> Dataset:
 def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
     """Every picture below root, brought to uint8 [96,96] the way the service does it."""
     try:
-        folder = ImageFolder(str(root), loader=lambda path: preprocess(Image.open(path)).pixels)
+        folder = ImageFolder(str(root), loader=_read_picture)
         pairs = [folder[i] for i in range(len(folder))]
     except (OSError, ValueError) as error:
         raise DataError(
@@ -163,6 +164,11 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
         raise DataError(f"{root}: {len(pairs)} pictures of {len(folder.classes)} classes are too few to train on")
     pixels = torch.from_numpy(np.stack([pixels for pixels, _ in pairs]))
     return tuple(folder.classes), Split(pixels, torch.tensor([label for _, label in pairs]))
+
+
+def _read_picture(path: str) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return preprocess(image).pixels
 
 
 def _divide(split: Split, parts: Sequence[int]) -> list[Split]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.settings", "app.errors"}
+LEAVES = {"app.settings", "app.errors", "app.cores"}
 ALLOWED = {
     "app.decode": set(),
     "app.batcher": set(),
@@ -23,6 +23,7 @@ ALLOWED = {
     "app.__main__": {"app.main"},
     "app.settings": set(),
     "app.errors": set(),
+    "app.cores": set(),
 }
 WITHOUT_TORCH = ["app.main", "model.preprocess", "model.checkpoint"]
 

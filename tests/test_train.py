@@ -26,7 +26,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ankle-boot", "trouser"):
         (root / name).mkdir()
         for path in PICTURES.glob(f"{name}-*.png"):
-            picture = Image.open(path)
+            with Image.open(path) as file:
+                picture = file.convert("L")
             for gain in (0.6, 0.8, 1.0):
                 for mirrored in (False, True):
                     turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else picture
@@ -69,7 +70,8 @@ def test_it_learns_and_what_it_made_can_be_served(tree: Path, tmp_path: Path) ->
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["accuracy"] > 0.85
-    assert Image.open(tmp_path / "curves.png").width > 500
+    with Image.open(tmp_path / "curves.png") as curves:
+        assert curves.width > 500
     with run_server(GOOGLENET_CHECKPOINT=str(tmp_path / "googlenet.safetensors")) as server, server.client() as client:
         picture = (tree / "trouser").iterdir().__next__().read_bytes()
         answer = client.post("/predict", files={"file": picture}).json()
@@ -114,6 +116,9 @@ def test_training_pictures_are_preprocessed_as_the_service_does(tree: Path) -> N
     from model import data
 
     dataset = data.load(tree)
-    served = {native(Image.open(path)).tobytes() for path in tree.glob("*/*.png")}
+    served = set()
+    for path in tree.glob("*/*.png"):
+        with Image.open(path) as file:
+            served.add(native(file).tobytes())
     trained = {picture.numpy().tobytes() for picture in dataset.train.pixels}
     assert trained <= served

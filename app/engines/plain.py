@@ -1,11 +1,10 @@
 """The network in plain torch, single precision: runs anywhere, on the GPU if there is one."""
 
-import os
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.cores import usable_cores
 from app.engine import Outputs, StartError
 from model.checkpoint import Checkpoint
 from model.googlenet import GoogLeNet, InferenceGraph
@@ -23,7 +22,7 @@ class TorchEngine:
             raise StartError("GOOGLENET_DEVICE=cuda: torch finds no usable GPU")
         self.device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.temperature = checkpoint.metadata.temperature
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
         network = GoogLeNet(len(checkpoint.metadata.classes))
         try:
             network.load_state_dict(

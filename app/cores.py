@@ -1,0 +1,27 @@
+"""How many cores this process may really use: its affinity and its container's quota, not the host's count."""
+
+import math
+import os
+from pathlib import Path
+
+QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+"""cgroup v2, "quota period" or "max period"; cgroup v1, the quota alone, its period beside it."""
+
+
+def usable_cores() -> int:
+    """At least 1; a quota of one and a half cores counts as two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(_quota() or cores)))
+
+
+def _quota() -> float | None:
+    """Cores' worth of time that the container may use, None without a limit."""
+    v2, v1 = QUOTAS
+    try:
+        if v2.exists():
+            quota, period = v2.read_text().split()
+        else:
+            quota, period = v1.read_text().strip(), v1.with_name("cpu.cfs_period_us").read_text().strip()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroups here, or "max"
+        return None
