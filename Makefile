@@ -30,6 +30,9 @@ train: $(VENV)/.everything  ## trains the shipped recipe, or goes on with it; AR
 evaluate: $(VENV)/.everything  ## accuracy of the shipped weights on the test set
 	$(RUN) -m model.evaluate $(ARGS)
 
+export: $(VENV)/.everything  ## rebuilds from the shipped checkpoint what the engines load
+	$(RUN) -m model.export $(ARGS)
+
 $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
 	touch $@
@@ -41,6 +44,6 @@ $(VENV)/.everything: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: help setup serve test check format train evaluate
+.PHONY: help setup serve test check format train evaluate export

@@ -1,8 +1,8 @@
 """Many pictures → one batch: a bounded queue and one engine thread, no timer.
 
 When the engine is free it takes whatever waits, up to the largest useful batch; while it is busy the
-next batch forms. A lone request waits for nobody. Each entry carries its own reply, as in Hugging
-Face's text-embeddings-inference, whose queue this one follows in shape.
+next batch forms. A lone request waits for nobody. Each entry carries the way to its own reply, as in
+Hugging Face's text-embeddings-inference, whose queue this one follows in shape.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -35,15 +36,33 @@ class Answer(Generic[Result]):
     inference: float
 
 
+Outcome = Answer[Result] | ServiceError
+
+
+class _Request(Generic[Result]):
+    """Pictures that came together and are answered together."""
+
+    def __init__(self, count: int, deadline: float, reply: "asyncio.Future[None]") -> None:
+        self.outcomes: list[Outcome[Result] | None] = [None] * count
+        self.missing = count
+        self.deadline = deadline
+        self.submitted = time.monotonic()
+        self.reply = reply
+
+    def settle(self, index: int, outcome: "Outcome[Result]") -> None:
+        self.outcomes[index] = outcome
+        self.missing -= 1
+        if not self.missing and not self.reply.done():
+            self.reply.set_result(None)
+
+
 @dataclass(eq=False)
 class _Entry(Generic[Result]):
+    """One waiting picture: uint8 [96,96], and its place in its request."""
+
     pixels: Pixels
-    deadline: float
-    submitted: float
-    reply: "asyncio.Future[Answer[Result]]"
-
-
-_Outcome = tuple[_Entry[Result], Answer[Result] | ServiceError]
+    request: _Request[Result]
+    index: int
 
 
 class Batcher(Generic[Result]):
@@ -52,16 +71,24 @@ class Batcher(Generic[Result]):
     Everything but `run` is called in the event loop that `start` was called in.
     """
 
-    def __init__(self, run: Callable[[Pixels], Sequence[Result]], *, max_batch_size: int, queue_size: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Pixels], Sequence[Result]],
+        *,
+        max_batch_size: int,
+        queue_size: int,
+        seconds_per_picture: float,
+    ) -> None:
         self.max_batch_size = max_batch_size
         self.queue_size = queue_size
+        self._seconds_per_picture = seconds_per_picture
         self._run = run
+        self._admitted = 0
         self._queue: deque[_Entry[Result]] = deque()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._finished = asyncio.Event()
-        self._seconds_per_picture = 0.0
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -72,39 +99,43 @@ class Batcher(Generic[Result]):
         """Pictures in the queue, those being computed not counted."""
         return len(self._queue)
 
-    async def submit(self, pixels: Pixels, deadline: float, *, urgent: bool = False) -> Answer[Result]:
-        """One picture, uint8 [96,96], answered by `deadline` (time.monotonic()).
+    @contextmanager
+    def admit(self, count: int) -> Iterator[None]:
+        """Takes places for pictures that are on their way, from before their decoding to their answer.
 
-        An urgent picture goes to the front and past a full queue. Cancelling frees the place at once.
-
-        Raises QueueFull, NotReady, EngineFailed, DeadlinePassed.
+        Raises QueueFull.
         """
-        (entry,) = self._enqueue([pixels], deadline, urgent)
+        if self._admitted + count > self.queue_size:
+            raise QueueFull(
+                f"{self._admitted} pictures are under way already",
+                retry_after=self._admitted * self._seconds_per_picture,
+            )
+        self._admitted += count
+        try:
+            yield
+        finally:
+            self._admitted -= count
+
+    async def submit(
+        self, pictures: Sequence[Pixels], deadline: float, *, urgent: bool = False
+    ) -> "list[Outcome[Result]]":
+        """Each picture's answer, in order, or the error in its place; all by `deadline` (time.monotonic()).
+
+        Urgent pictures go to the front. Being cancelled frees the places at once. Raises NotReady.
+        """
+        if not pictures:
+            return []
+        request: _Request[Result] = _Request(len(pictures), deadline, self._loop.create_future())
+        self._enqueue([_Entry(pixels, request, i) for i, pixels in enumerate(pictures)], urgent)
         try:
             async with asyncio.timeout_at(self._loop.time() + deadline - time.monotonic()):
-                return await entry.reply
+                await request.reply
         except TimeoutError:
-            raise DeadlinePassed("the answer was not ready in time") from None
+            pass
         finally:
-            if not entry.reply.done() or entry.reply.cancelled():
-                self._forget(entry)
-
-    async def submit_many(self, pictures: Sequence[Pixels], deadline: float) -> list[Answer[Result] | ServiceError]:
-        """Several pictures, accepted together or refused together; an error in the place of one that failed.
-
-        Raises QueueFull, NotReady.
-        """
-        entries = self._enqueue(pictures, deadline, urgent=False)
-        if not entries:
-            return []
-        try:
-            await asyncio.wait([entry.reply for entry in entries], timeout=deadline - time.monotonic())
-            return [_outcome(entry.reply) for entry in entries]
-        finally:
-            for entry in entries:
-                if not entry.reply.done():
-                    entry.reply.cancel()
-                    self._forget(entry)
+            if request.missing:
+                self._forget(request)
+        return [outcome or DeadlinePassed("the answer was not ready in time") for outcome in request.outcomes]
 
     async def stop(self) -> None:
         """Refuses new work, finishes what was accepted, ends the thread."""
@@ -113,79 +144,61 @@ class Batcher(Generic[Result]):
             self._changed.notify()
         await self._finished.wait()
 
-    def _enqueue(self, pictures: Sequence[Pixels], deadline: float, urgent: bool) -> list[_Entry[Result]]:
-        now = time.monotonic()
-        entries = [_Entry(pixels, deadline, now, self._loop.create_future()) for pixels in pictures]
+    def _enqueue(self, entries: list[_Entry[Result]], urgent: bool) -> None:
         with self._changed:
             if self._stopping:
                 raise NotReady("the service is stopping")
-            waiting = len(self._queue)
-            if waiting + len(entries) > self.queue_size and not urgent:
-                drained = waiting * self._seconds_per_picture
-                raise QueueFull(f"{waiting} pictures are waiting already", retry_after=drained)
             if urgent:
-                self._queue.extendleft(entries)
+                self._queue.extendleft(reversed(entries))
             else:
                 self._queue.extend(entries)
             self._changed.notify()
-        return entries
 
-    def _forget(self, entry: _Entry[Result]) -> None:
+    def _forget(self, request: _Request[Result]) -> None:
         with self._changed:
-            if entry in self._queue:
-                self._queue.remove(entry)
+            self._queue = deque(entry for entry in self._queue if entry.request is not request)
 
     def _work(self) -> None:
         """The engine thread: one turn a batch, one wake-up of the event loop a turn."""
-        while True:
-            with self._changed:
-                while not self._queue and not self._stopping:
-                    self._changed.wait()
-                if not self._queue:
-                    break
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
+        while batch := self._next_batch():
             now = time.monotonic()
-            alive = [entry for entry in batch if entry.deadline > now and not entry.reply.done()]
-            expired: list[_Outcome[Result]] = [
-                (entry, DeadlinePassed("the deadline passed in the queue")) for entry in batch if entry.deadline <= now
+            expired = [entry for entry in batch if entry.request.deadline <= now]
+            alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
+            outcomes: list[tuple[_Entry[Result], Outcome[Result]]] = [
+                (entry, DeadlinePassed("the deadline passed in the queue")) for entry in expired
             ]
-            outcomes = expired + (self._compute(alive) if alive else [])
+            if alive:
+                outcomes += zip(alive, self._compute(alive), strict=True)
             self._loop.call_soon_threadsafe(_deliver, outcomes)
         self._loop.call_soon_threadsafe(self._finished.set)
 
-    def _compute(self, batch: list[_Entry[Result]]) -> "list[_Outcome[Result]]":
+    def _next_batch(self) -> list[_Entry[Result]]:
+        """What waits, once something does; empty when there will be no more."""
+        with self._changed:
+            while not self._queue and not self._stopping:
+                self._changed.wait()
+            return [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
+
+    def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
         """Runs the batch; if that fails, every picture by itself, so that a poisonous one fails alone."""
         started = time.monotonic()
         try:
             results = self._run(np.stack([entry.pixels for entry in batch]))
+            if len(results) != len(batch):
+                raise RuntimeError(f"the engine gave {len(results)} results for {len(batch)} pictures")
         except Exception:
             log.exception("a batch of %d failed%s", len(batch), ", retrying one by one" if len(batch) > 1 else "")
             if len(batch) == 1:
-                return [(batch[0], EngineFailed("the network could not be run on this picture"))]
+                return [EngineFailed("the network could not be run on this picture")]
             return [outcome for entry in batch for outcome in self._compute([entry])]
         inference = time.monotonic() - started
         self._seconds_per_picture += 0.1 * (inference / len(batch) - self._seconds_per_picture)
         return [
-            (entry, Answer(result, len(batch), started - entry.submitted, inference))
+            Answer(result, len(batch), started - entry.request.submitted, inference)
             for entry, result in zip(batch, results, strict=True)
         ]
 
 
-def _deliver(outcomes: "list[_Outcome[Result]]") -> None:
+def _deliver(outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
     for entry, outcome in outcomes:
-        if entry.reply.done():
-            continue
-        if isinstance(outcome, ServiceError):
-            entry.reply.set_exception(outcome)
-        else:
-            entry.reply.set_result(outcome)
-
-
-def _outcome(reply: "asyncio.Future[Answer[Result]]") -> "Answer[Result] | ServiceError":
-    if not reply.done():
-        return DeadlinePassed("the answer was not ready in time")
-    error = reply.exception()
-    if error is None:
-        return reply.result()
-    assert isinstance(error, ServiceError)
-    return error
+        entry.request.settle(entry.index, outcome)

@@ -18,7 +18,7 @@ from app.batcher import Answer, Batcher
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
 from app.engine import Engine, softmax, useful_batch_size, warm_up
-from app.errors import ServiceError
+from app.errors import DeadlinePassed, ServiceError
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.preprocess import Preprocessed
@@ -26,8 +26,7 @@ from model.preprocess import Preprocessed
 log = logging.getLogger(__name__)
 
 INLINE_BYTES = 16 * 1024
-INLINE_PIXELS = 128 * 128
-"""Up to here decoding costs less than handing it to a thread."""
+"""A file up to this size has its header read at once; decoding it may still take a thread."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,19 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One picture's answer; times in seconds."""
+class Prepared:
+    """A picture ready for the network, and the seconds that took."""
 
-    probabilities: NDArray[np.float32]
-    """[classes]."""
     preprocessed: Preprocessed
-    decode: float
-    queued: float
-    inference: float
-    batch_size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture's answer."""
+
+    prepared: Prepared
+    answer: Answer[Scores]
 
 
 class Classifier:
@@ -57,14 +59,19 @@ class Classifier:
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: Settings) -> None:
         self.checkpoint, self.engine, self.settings = checkpoint, engine, settings
         self.capacity = warm_up(engine, checkpoint.golden.pixels)
+        batch_size = settings.max_batch_size or useful_batch_size(self.capacity)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
-            max_batch_size=settings.max_batch_size or useful_batch_size(self.capacity),
+            max_batch_size=batch_size,
             queue_size=settings.queue_size,
+            seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
         )
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
-        log.info("pictures/s by batch size: %s; batches of up to %d", rates, self.batcher.max_batch_size)
+        log.info(
+            "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
+            *(engine.name, engine.device, engine.precision, rates, batch_size),
+        )
 
     def start(self) -> None:
         self.batcher.start()
@@ -76,55 +83,60 @@ class Classifier:
 
     async def classify(self, data: bytes) -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
-        started = time.monotonic()
-        preprocessed = await self._prepare(data)
-        decode = time.monotonic() - started
-        answer = await self.batcher.submit(preprocessed.pixels, started + self.settings.request_timeout)
-        return _prediction(preprocessed, decode, answer)
+        deadline = time.monotonic() + self.settings.request_timeout
+        with self.batcher.admit(1):
+            prepared = await self._prepare(data, deadline)
+            (outcome,) = await self.batcher.submit([prepared.preprocessed.pixels], deadline)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return Prediction(prepared, outcome)
 
     async def classify_many(self, pictures: Sequence[bytes]) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
 
         Raises QueueFull or NotReady for all of them together.
         """
-        started = time.monotonic()
-        deadline = started + self.settings.request_timeout
-        prepared = await asyncio.gather(*(self._prepare_or_error(data) for data in pictures))
-        decode = time.monotonic() - started
-        usable = {i: result for i, result in enumerate(prepared) if isinstance(result, Preprocessed)}
-        answers = await self.batcher.submit_many([result.pixels for result in usable.values()], deadline)
-        outcomes: dict[int, Prediction | ServiceError] = {
-            i: result for i, result in enumerate(prepared) if isinstance(result, ServiceError)
-        }
-        for (i, preprocessed), answer in zip(usable.items(), answers, strict=True):
-            outcomes[i] = answer if isinstance(answer, ServiceError) else _prediction(preprocessed, decode, answer)
-        return [outcomes[i] for i in range(len(pictures))]
+        deadline = time.monotonic() + self.settings.request_timeout
+        with self.batcher.admit(len(pictures)):
+            prepared = await asyncio.gather(*(self._prepare_or_error(data, deadline) for data in pictures))
+            usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
+            outcomes = iter(await self.batcher.submit(usable, deadline))
+        return [entry if isinstance(entry, ServiceError) else _join(entry, next(outcomes)) for entry in prepared]
 
-    async def _prepare_or_error(self, data: bytes) -> Preprocessed | ServiceError:
+    async def _prepare_or_error(self, data: bytes, deadline: float) -> Prepared | ServiceError:
         try:
-            return await self._prepare(data)
+            return await self._prepare(data, deadline)
         except ServiceError as error:
             return error
 
-    async def _prepare(self, data: bytes) -> Preprocessed:
-        """Small pictures right here, others in a thread."""
-        if len(data) > INLINE_BYTES:
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._prepare_now, data)
-        image = open_picture(data, self.settings.max_pixels)
-        if image.width * image.height <= INLINE_PIXELS:
-            return prepare(image)
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, prepare, image)
+    async def _prepare(self, data: bytes, deadline: float) -> Prepared:
+        """Tiny pictures right here, others in a thread."""
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(loop.time() + deadline - started):
+                if len(data) > INLINE_BYTES:
+                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_now, data)
+                else:
+                    picture = open_picture(data, self.settings.max_pixels)
+                    if picture.tiny:
+                        preprocessed = prepare(picture)
+                    else:
+                        preprocessed = await loop.run_in_executor(self._decoders, prepare, picture)
+        except TimeoutError:
+            raise DeadlinePassed("the picture was not decoded in time") from None
+        return Prepared(preprocessed, time.monotonic() - started)
 
     def _prepare_now(self, data: bytes) -> Preprocessed:
         return prepare(open_picture(data, self.settings.max_pixels))
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """uint8 [n,96,96] → n scores; runs in the engine thread."""
-        outputs = self.engine(pixels)
-        return [Scores(row) for row in softmax(outputs.logits, self.engine.temperature)]
+        """uint8 [n,96,96] → n scores; runs in the engine thread. Raises FloatingPointError for what is no number."""
+        probabilities = softmax(self.engine(pixels).logits, self.engine.temperature)
+        if not np.isfinite(probabilities).all():
+            raise FloatingPointError("the engine gave something that is not a number")
+        return [Scores(row) for row in probabilities]
 
 
-def _prediction(preprocessed: Preprocessed, decode: float, answer: Answer[Scores]) -> Prediction:
-    return Prediction(
-        answer.result.probabilities, preprocessed, decode, answer.queued, answer.inference, answer.batch_size
-    )
+def _join(prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
+    return outcome if isinstance(outcome, ServiceError) else Prediction(prepared, outcome)

@@ -1,15 +1,19 @@
 """Bytes → picture, within limits: only formats on the list, never more pixels than allowed."""
 
+import re
+from dataclasses import dataclass, replace
 from io import BytesIO
 
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from model.preprocess import Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
-SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+SIGNATURE = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|BM........[\x00-\xff]\0\0\0|II[*+]\0|MM\0[*+]", re.DOTALL
+)
 """How files of these formats begin: tells a damaged picture from something else."""
 
 DRAFT_PIXELS = 1_000_000
@@ -18,10 +22,33 @@ DRAFT_PIXELS = 1_000_000
 DRAFT_SIDE = 256
 """What the shorter side of a JPEG decoded at a reduced scale has at least."""
 
+FULL_SCALE = 8
+"""How many times the limit on pixels a JPEG that is decoded at a reduced scale may have …"""
+
+PROGRESSIVE_SCALE = 3
+"""… and a progressive one, whose coefficients are all held in memory at full size."""
+
+TILE_WIDTH, TILE_LENGTH = 322, 323
+"""TIFF's tags."""
+
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked below before anything is decoded
 
 
-def open_picture(data: bytes, max_pixels: int) -> Image.Image:
+@dataclass(frozen=True)
+class Picture:
+    """A picture whose header has been read, not yet decoded."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    """Width and height as stored; the image's own are smaller where it is decoded at a reduced scale."""
+
+    @property
+    def tiny(self) -> bool:
+        """Decoding it costs less than handing it to a thread."""
+        return self.image.format != "TIFF" and self.image.width * self.image.height <= 128 * 128
+
+
+def open_picture(data: bytes, max_pixels: int) -> Picture:
     """Reads the header, decodes nothing.
 
     Raises EmptyBody, UnsupportedFormat, UndecodablePicture or TooManyPixels.
@@ -30,20 +57,43 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
         raise EmptyBody("the picture has no bytes")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
-        if image.width * image.height > DRAFT_PIXELS:
+        size = image.size
+        if size[0] * size[1] > DRAFT_PIXELS:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does something for JPEG alone
+        pixels, allowed = _pixels(image, size, max_pixels)
     except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
-        if data.startswith(SIGNATURES):
+        if SIGNATURE.match(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
             raise UndecodablePicture("the picture's header cannot be read") from error
         raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}") from error
-    if image.width * image.height > max_pixels:
-        raise TooManyPixels(f"the picture has {image.width}×{image.height} pixels, more than {max_pixels}")
-    return image
+    if pixels > allowed:
+        raise TooManyPixels(f"the picture has {size[0]}×{size[1]} pixels, more than can be decoded here")
+    return Picture(image, size)
 
 
-def prepare(image: Image.Image) -> Preprocessed:
+def prepare(picture: Picture) -> Preprocessed:
     """Decodes the picture and brings it to what the network sees. Raises UndecodablePicture."""
     try:
-        return preprocess(image)
+        result = preprocess(picture.image)
+        return result if picture.image.size == picture.size else _at_full_size(result, picture)
     except Exception as error:  # as above: whatever goes wrong in decoding is the file's fault
         raise UndecodablePicture("the picture is truncated or damaged") from error
+
+
+def _at_full_size(result: Preprocessed, picture: Picture) -> Preprocessed:
+    """The crop in pixels of the picture that was sent, not of the smaller one that was decoded."""
+    scale = round(picture.size[0] / picture.image.width)
+    turned = picture.image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    width, height = picture.size[::-1] if turned else picture.size
+    left, top, right, bottom = (scale * edge for edge in result.crop)
+    return replace(result, crop=(left, top, min(right, width), min(bottom, height)))
+
+
+def _pixels(image: Image.Image, size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    """How many pixels decoding would hold at once, and how many it may."""
+    if image.size != size:
+        scale = PROGRESSIVE_SCALE if image.info.get("progressive") else FULL_SCALE
+        return size[0] * size[1], scale * max_pixels
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however large
+        tile = image.tag_v2.get(TILE_WIDTH, 0) * image.tag_v2.get(TILE_LENGTH, 0)
+        return max(size[0] * size[1], tile), max_pixels
+    return size[0] * size[1], max_pixels

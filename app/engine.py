@@ -1,5 +1,6 @@
 """What every engine does, choosing one, and proving it before it serves."""
 
+import ctypes
 import importlib
 import logging
 import time
@@ -9,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.settings import Settings
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, graph_file
 
 log = logging.getLogger(__name__)
+
+BUILT_IN = {"torch": "app.engines.plain:TorchEngine", "openvino": "app.engines.openvino:OpenVinoEngine"}
+"""The engines that have a name, as `module:Class`."""
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Measured at warm-up."""
@@ -49,16 +53,18 @@ class Engine(Protocol):
     precision: str
     temperature: float
     """Logits are divided by this before softmax."""
+    golden: NDArray[np.float32]
+    """What the checkpoint's golden pictures must get from this very engine, [k,classes] …"""
     tolerance: float
-    """How far a probability of a golden picture may be off."""
+    """… and how far a probability may be off."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs: ...
 
 
 def build(settings: Settings, checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError."""
-    name = "app.engines.plain:TorchEngine" if settings.engine in ("auto", "torch") else settings.engine
-    module, _, attribute = name.partition(":")
+    name = _choose(settings, checkpoint) if settings.engine == "auto" else settings.engine
+    module, _, attribute = BUILT_IN.get(name, name).partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -68,6 +74,26 @@ def build(settings: Settings, checkpoint: Checkpoint) -> Engine:
     if not off <= engine.tolerance:
         raise StartError(f"engine {engine.name} is off by {off:.4f} on the golden pictures: it would answer wrongly")
     return engine
+
+
+def _choose(settings: Settings, checkpoint: Checkpoint) -> str:
+    """torch on a GPU; on the CPU OpenVINO, if the checkpoint has been exported for it."""
+    if settings.device == "cuda" or (settings.device == "auto" and _has_gpu()):
+        return "torch"
+    if graph_file(checkpoint.file).exists():
+        return "openvino"
+    log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
+    return "torch"
+
+
+def _has_gpu() -> bool:
+    """Asks the NVIDIA driver itself, so that a CPU start need not load torch to find out."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -80,9 +106,8 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
 
 def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
     """The largest difference to the golden pictures' probabilities."""
-    golden = checkpoint.golden
-    probabilities = softmax(engine(golden.pixels).logits, engine.temperature)
-    return float(np.abs(probabilities - golden.probabilities).max())
+    probabilities = softmax(engine(checkpoint.golden.pixels).logits, engine.temperature)
+    return float(np.abs(probabilities - engine.golden).max())
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:

@@ -21,6 +21,9 @@ from model.checkpoint import Checkpoint, CheckpointError
 
 log = logging.getLogger(__name__)
 
+LAST_BATCH = 5.0
+"""Seconds the engine is given to finish when the server, which waits for its clients first, has stopped."""
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; without settings, those of the environment when it starts.
@@ -33,14 +36,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Service]]:
         used = settings or Settings()
         classifier = await asyncio.to_thread(_load, used)
-        service = Service(used, classifier)
         classifier.start()
-        yield {"service": service}
-        service.draining = True
+        yield {"service": Service(used, classifier)}
         try:
-            await asyncio.wait_for(classifier.stop(), used.drain_limit)
+            await asyncio.wait_for(classifier.stop(), LAST_BATCH)
         except TimeoutError:
-            log.error("stopped with %d pictures unanswered after %g s", classifier.batcher.waiting, used.drain_limit)
+            log.error("stopped while the engine was busy, %d pictures unanswered", classifier.batcher.waiting)
 
     app = FastAPIOffline(
         redoc_url=None,

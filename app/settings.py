@@ -15,7 +15,7 @@ MAX_PICTURES = 64
 class Settings(BaseSettings):
     """Raises pydantic.ValidationError for a value that cannot be used."""
 
-    model_config = SettingsConfigDict(env_prefix="GOOGLENET_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GOOGLENET_", frozen=True, allow_inf_nan=False)
 
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on")] = 8000
@@ -24,7 +24,10 @@ class Settings(BaseSettings):
     ] = "auto"
     engine: Annotated[
         str,
-        Field(pattern=r"^(auto|torch|[\w.]+:\w+)$", description="auto, torch, or `module:Class` for one of your own"),
+        Field(
+            pattern=r"^(auto|openvino|torch|[\w.]+:\w+)$",
+            description="auto, openvino, torch, or `module:Class` for one of your own",
+        ),
     ] = "auto"
     checkpoint: Annotated[Path, Field(description="The trained network, a safetensors file")] = SHIPPED
     max_batch_size: Annotated[

@@ -9,14 +9,14 @@ nothing is ever unpickled. Needs neither torch nor the network, so any engine or
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from model import preprocess
 
@@ -33,6 +33,7 @@ class CheckpointError(Exception):
 class Metadata:
     """What travels with the weights, as JSON."""
 
+    name: str
     classes: tuple[str, ...]
     mean: float
     """Subtracted from pixels scaled to 0–1, before …"""
@@ -44,7 +45,6 @@ class Metadata:
     """Recipe, seed, data checksums, git commit, versions: what it takes to train it again."""
     temperature: float = 1.0
     """Logits are divided by this before softmax."""
-    name: str = "googlenet-fashion-mnist"
     architecture: str = "GoogLeNet"
     input_size: int = preprocess.SIZE
     preprocessing: int = preprocess.VERSION
@@ -67,7 +67,9 @@ class Checkpoint:
     weights: dict[str, NDArray[np.generic]]
     golden: Golden
     metadata: Metadata
-    version: str = field(default="")
+    file: Path = Path()
+    """Where it was read from; its exports lie beside it."""
+    version: str = ""
 
     def save(self, path: Path) -> None:
         """Writes the file atomically: it is there whole or not at all."""
@@ -75,7 +77,7 @@ class Checkpoint:
         metadata = {"format": FORMAT, "metadata": json.dumps(asdict(self.metadata), ensure_ascii=False)}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".part")
-        save_file(tensors, temporary, metadata={**metadata, "digest": _digest(tensors, metadata)})
+        temporary.write_bytes(save(tensors, metadata={**metadata, "digest": _digest(tensors, metadata)}))
         os.replace(temporary, path)
 
     @classmethod
@@ -101,11 +103,16 @@ class Checkpoint:
             )
         golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
         weights = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
-        return cls(weights, golden, metadata, version=digest)
+        return cls(weights, golden, metadata, path, digest)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         weights = {f"network.{name}": tensor for name, tensor in self.weights.items()}
         return {**weights, "golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
+
+
+def graph_file(checkpoint_file: Path) -> Path:
+    """Where the exported graph of a checkpoint is; the module that writes it is model.export."""
+    return checkpoint_file.with_suffix(".openvino.xml")
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

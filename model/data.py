@@ -59,13 +59,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits; `checksums` name the very files they came from."""
+    """Three disjoint splits."""
 
+    name: str
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
     checksums: dict[str, str]
+    """SHA-256 of Fashion-MNIST's files, or of each split's pixels and labels."""
 
 
 def load(directory: Path | None = None) -> Dataset:
@@ -96,8 +98,12 @@ def _find_files(directory: Path) -> Path | None:
 
 
 def _download(root: Path) -> Path:
+    """Torchvision's own download, all of it or nothing."""
+    root.mkdir(exist_ok=True)
     try:
-        FashionMNIST(str(root), download=True)
+        with TemporaryDirectory(dir=root) as temporary:
+            FashionMNIST(temporary, download=True)
+            shutil.move(Path(temporary) / "FashionMNIST", root)
     except Exception as error:  # whatever the network, a proxy or a mirror comes up with
         raise DataError(
             "Fashion-MNIST is not here and could not be downloaded; install Debian's package dataset-fashion-mnist, "
@@ -114,7 +120,14 @@ def _fashion_mnist(source: Path) -> Dataset:
             _unpack(source, name, raw)
         train, test = FashionMNIST(root, train=True), FashionMNIST(root, train=False)
         training, validation = _divide(Split(train.data.clone(), train.targets.clone()), parts=(55_000, 5_000))
-        return Dataset(tuple(train.classes), training, validation, Split(test.data.clone(), test.targets), dict(SHA256))
+        return Dataset(
+            name="fashion-mnist",
+            classes=tuple(train.classes),
+            train=training,
+            validation=validation,
+            test=Split(test.data.clone(), test.targets.clone()),
+            checksums=dict(SHA256),
+        )
 
 
 def _unpack(source: Path, name: str, target: Path) -> None:
@@ -147,8 +160,14 @@ def _image_folder(directory: Path) -> Dataset:
         classes, everything = _read_pictures(directory)
         tenth = max(1, len(everything) // 10)
         train, validation, test = _divide(everything, parts=(len(everything) - 2 * tenth, tenth, tenth))
-    checksums = {str(directory.name): hashlib.sha256(everything.pixels.numpy().tobytes()).hexdigest()}
-    return Dataset(classes, train, validation, test, checksums)
+    checksums = {
+        name: _checksum(split) for name, split in (("train", train), ("validation", validation), ("test", test))
+    }
+    return Dataset(directory.resolve().name.lower(), classes, train, validation, test, checksums)
+
+
+def _checksum(split: Split) -> str:
+    return hashlib.sha256(split.pixels.numpy().tobytes() + split.labels.numpy().tobytes()).hexdigest()
 
 
 def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
@@ -167,8 +186,11 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
 
 
 def _read_picture(path: str) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        return preprocess(image).pixels
+    try:
+        with Image.open(path) as image:
+            return preprocess(image).pixels
+    except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
+        raise DataError(f"{path} is no picture that can be read ({error}): replace or remove it") from error
 
 
 def _divide(split: Split, parts: Sequence[int]) -> list[Split]:

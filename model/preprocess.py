@@ -56,7 +56,9 @@ def gray(image: Image.Image) -> Image.Image:
     if image.mode == "L" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image)))
+        samples = np.asarray(image)
+        transparent = samples == image.info["transparency"] if "transparency" in image.info else False
+        return Image.fromarray(np.where(transparent, np.uint8(255), _eight_bits(samples)))
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")

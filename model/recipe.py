@@ -2,37 +2,41 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic.dataclasses import dataclass
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False, extra="forbid"))
 class Recipe:
-    """How to train. Everything that changes the result is here, in the seed or in the data."""
+    """One way to train. Raises pydantic.ValidationError for a value that makes no sense."""
 
-    phases: tuple[tuple[int, int], ...]
+    phases: Annotated[tuple[tuple[Annotated[int, Field(ge=32)], PositiveInt], ...], Field(min_length=1)]
     """(resolution in pixels, epochs), one after the other: global pooling lets the size grow."""
     batch_norm: bool = True
     normalise: bool = True
     """Subtract the training pixels' mean and divide by their standard deviation."""
-    batch_size: int = 128
-    learning_rate: float = 0.1
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    learning_rate: PositiveFloat = 0.1
     """At its peak, behind the warm-up; a cosine brings it to zero."""
-    schedule: str = "cosine"
-    """cosine, or constant."""
-    warmup_epochs: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    momentum: Share = 0.9
+    weight_decay: Share = 5e-4
     """On the weights of convolutions and the head alone."""
-    label_smoothing: float = 0.05
-    average_decay: float = 0.998
+    label_smoothing: Share = 0.05
+    average_decay: Share = 0.998
     """Of the exponential moving average of the weights, per step; 0 takes the last weights."""
     flip: bool = True
-    shift: float = 2 / 28
+    shift: Share = 2 / 28
     """Largest shift, as a fraction of the side."""
-    erase: float = 0.5
+    erase: Share = 0.5
     """Probability of random erasing …"""
-    erase_area: float = 0.2
+    erase_area: Share = 0.2
     """… and the largest share of the picture it takes."""
 
     @property
@@ -51,10 +55,12 @@ class Recipe:
             if key not in {field.name for field in fields(self)}:
                 raise ValueError(f"--set {change}: a recipe has no {key}")
             try:
-                parsed = json.loads(value)
+                values[key] = json.loads(value)
+                replace(self, **{key: values[key]})
+            except ValidationError as error:
+                raise ValueError(f"--set {change}: {error.errors()[0]['msg']}") from None
             except ValueError:
                 raise ValueError(f"--set {change}: the value is no JSON") from None
-            values[key] = tuple(map(tuple, parsed)) if key == "phases" else parsed
         return replace(self, **values)
 
 

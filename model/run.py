@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from model.data import DataError
 
 
 @dataclass
@@ -53,12 +55,16 @@ class Run:
             name: tensor.contiguous() for name, tensor in _named_tensors(network, average, _momentum(optimizer)).items()
         }
         temporary = self.state_file.with_suffix(".part")
-        save_file(tensors, temporary, metadata={"progress": json.dumps(asdict(progress))})
+        temporary.write_bytes(save(tensors, metadata={"progress": json.dumps(asdict(progress))}))
         os.replace(temporary, self.state_file)
 
     def progress(self) -> Progress:
-        with safe_open(self.state_file, framework="pt") as file:
-            return Progress(**json.loads(file.metadata()["progress"]))
+        """Where the stored run stands. Raises DataError if its state cannot be read."""
+        try:
+            with safe_open(self.state_file, framework="pt") as file:
+                return Progress(**json.loads(file.metadata()["progress"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.state_file} cannot be read ({error}): start again with another --out") from error
 
     def restore(self, network: nn.Module, average: nn.Module, optimizer: torch.optim.SGD) -> None:
         """Puts the stored tensors back into the objects of a freshly built run."""
@@ -73,7 +79,9 @@ class Run:
 
     def report(self, history: list[dict[str, Any]]) -> None:
         """Writes the curves: history.json for programs, curves.png for people."""
-        (self.folder / "history.json").write_text(json.dumps(history, indent=1) + "\n")
+        part = self.folder / "part.json"
+        part.write_text(json.dumps(history, indent=1) + "\n")
+        os.replace(part, self.folder / "history.json")
         _plot(history, self.folder / "curves.png")
 
 

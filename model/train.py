@@ -50,6 +50,7 @@ class Trainer:
         pixels = dataset.train.pixels.double() / 255
         self.mean, self.std = (pixels.mean().item(), pixels.std().item()) if recipe.normalise else (0.0, 1.0)
         torch.manual_seed(seed)
+        torch.backends.cudnn.deterministic = True  # or a resumed run would differ
         self.network = GoogLeNet(len(dataset.classes), batch_norm=recipe.batch_norm)
         self.network.apply(_initialise)
         self.network.to(device).to(memory_format=torch.channels_last)
@@ -86,6 +87,7 @@ class Trainer:
                     self.run.save(self.progress, self.network, self.average, self.optimizer)
                     return False
                 self._close_epoch(bar)
+        self.run.report(self.progress.history)
         return True
 
     def _fit_epoch(self, bar: "tqdm[Any]") -> bool:
@@ -204,6 +206,7 @@ class Trainer:
         golden = serving_pixels(self.dataset.validation[_first_of_each_class(self.dataset)].pixels)
         validation, test = (accuracy(graph, split) for split in (self.dataset.validation, self.dataset.test))
         metadata = Metadata(
+            name=f"googlenet-{self.dataset.name}",
             classes=self.dataset.classes,
             mean=self.mean,
             std=self.std,
@@ -274,7 +277,10 @@ def _provenance(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
 
 def _git_commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-    result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:  # no git
+        return "unknown"
     return result.stdout.strip() or "unknown"
 
 

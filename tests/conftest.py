@@ -81,6 +81,7 @@ def run_server(**environment: str) -> Iterator[Server]:
         finally:
             reader.join()
             process.stderr.close()
+    assert process.returncode in (0, -signal.SIGTERM), "".join(log)
 
 
 def failed_start(**environment: str) -> "subprocess.CompletedProcess[str]":
@@ -104,7 +105,6 @@ def server() -> Iterator[Server]:
     """The service as shipped."""
     with run_server() as running:
         yield running
-    assert running.process.returncode in (0, -signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")

@@ -50,8 +50,9 @@ def test_inception_concatenates_four_branches() -> None:
     assert block(torch.randn(2, 192, 12, 12)).shape == (2, 64 + 128 + 32 + 32, 12, 12)
 
 
-def test_folding_changes_nothing() -> None:
-    network = trained_a_little()
+@pytest.mark.parametrize("steps", [0, 5], ids=["random weights", "trained a little"])
+def test_folding_changes_nothing(steps: int) -> None:
+    network = trained_a_little(steps)
     plain = network.fold_batch_norm()
     x = torch.randn(4, 1, 96, 96)
     with torch.no_grad():

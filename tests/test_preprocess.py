@@ -60,6 +60,17 @@ def test_transparent_palette_colour_is_white() -> None:
     assert native(Image.open(file)).min() == 255
 
 
+def test_transparent_16_bit_level_is_white() -> None:
+    samples = np.zeros((20, 20), np.uint16)
+    samples[:, :10] = 40_000
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, "PNG", transparency=0)
+    with Image.open(file) as image:
+        pixels = native(image)
+    assert pixels[:, 90].min() == 255
+    assert abs(int(pixels[0, 5]) - 156) <= 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
     picture = Image.fromarray(RAMP)

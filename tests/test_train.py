@@ -92,6 +92,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tree: Path, tmp_path: Pa
     whole, parts = (load_file(tmp_path / run / "state.safetensors") for run in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+    made = [Checkpoint.load(tmp_path / run / "googlenet.safetensors") for run in ("whole", "parts")]
+    assert all(np.array_equal(made[0].weights[name], made[1].weights[name]) for name in made[0].weights)
+    assert untimed(tmp_path / "whole") == untimed(tmp_path / "parts")
+
+
+def untimed(run: Path) -> list[dict[str, float]]:
+    history = json.loads((run / "history.json").read_text())
+    return [{key: row[key] for key in row if key not in ("seconds", "pictures_per_second")} for row in history]
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_path: Path) -> None:
@@ -104,7 +112,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_pat
     assert "another seed" in other.stderr
 
 
-@pytest.mark.parametrize("change", ["speed=1", "batch_size=lots"])
+@pytest.mark.parametrize("change", ["speed=1", "batch_size=lots", 'schedule="linear"', "phases=[]"])
 def test_a_wrong_recipe_is_one_clear_line(tree: Path, tmp_path: Path, change: str) -> None:
     result = train(tree, tmp_path, "--set", change)
     assert result.returncode == 1

@@ -16,7 +16,7 @@ async def ready(request: Request, response: Response) -> schemas.Health:
     reason = await service.failure()
     response.status_code = 503 if reason else 200
     response.headers["Cache-Control"] = "no-store"
-    status = "draining" if service.draining else "unready" if reason else "ready"
+    status = "unready" if reason else "ready"
     return _health(service, status, reason)
 
 

@@ -111,11 +111,12 @@ class _Writer:
             raise InvalidParameter(f"top_k: there are {len(self.classes)} classes")
 
     def __call__(self, prediction: Prediction) -> dict[str, Any]:
-        values = [round(value, 6) for value in prediction.probabilities.tolist()]
+        prepared, answer = prediction.prepared, prediction.answer
+        values = [round(value, 6) for value in answer.result.probabilities.tolist()]
         likeliest = sorted(range(len(values)), key=values.__getitem__, reverse=True)
         shown = range(len(values)) if self.top_k is None else likeliest[: self.top_k]
-        preprocessed = prediction.preprocessed
-        seconds = {"decode": prediction.decode, "queue": prediction.queued, "inference": prediction.inference}
+        preprocessed = prepared.preprocessed
+        seconds = {"decode": prepared.seconds, "queue": answer.queued, "inference": answer.inference}
         return {
             "label": self.classes[likeliest[0]],
             "class_id": likeliest[0],
@@ -129,7 +130,7 @@ class _Writer:
             },
             "model": self.model,
             "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},
-            "batch_size": prediction.batch_size,
+            "batch_size": answer.batch_size,
         }
 
 

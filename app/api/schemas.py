@@ -85,7 +85,7 @@ class Queue(BaseModel):
 class Health(BaseModel):
     """`status` is ready only if a known picture was classified correctly within the last second."""
 
-    status: str = Field(examples=["ready", "starting", "draining", "unready"])
+    status: str = Field(examples=["ready", "unready"])
     reason: str | None
     model: ServedModel
     engine: EngineInfo

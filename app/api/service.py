@@ -12,7 +12,7 @@ from app.errors import NotReady, ServiceError
 from app.settings import Settings
 
 FRESH = 1.0
-"""Seconds for which a successful probe counts."""
+"""Seconds for which a probe's result counts."""
 
 PROBE_TIMEOUT = 4.0
 """Seconds after which the known picture counts as unanswered."""
@@ -23,9 +23,8 @@ class Service:
 
     def __init__(self, settings: Settings, classifier: Classifier) -> None:
         self.settings, self.classifier = settings, classifier
-        self.draining = False
         self._golden = itertools.cycle(range(len(classifier.checkpoint.golden.pixels)))
-        self._probing = asyncio.Lock()
+        self._probe: asyncio.Task[str | None] | None = None
         self._fresh_until = 0.0
 
     @staticmethod
@@ -39,28 +38,28 @@ class Service:
     async def failure(self) -> str | None:
         """None if a known picture was classified correctly at most a second ago, else what went wrong.
 
-        The picture takes the way of every other, through the real queue and engine, one at a time,
-        whoever asks.
+        The picture takes the way of every other, through the real queue and engine. Whoever asks while one is
+        on its way shares its result.
         """
-        async with self._probing:
-            if self.draining:
-                return "the service is stopping"
-            started = time.monotonic()
-            if started < self._fresh_until:
-                return None
-            reason = await self._classify_known_picture(next(self._golden))
-            if reason is None:
-                self._fresh_until = started + FRESH
-            return reason
+        if self._probe is None or (self._probe.done() and time.monotonic() >= self._fresh_until):
+            self._probe = asyncio.create_task(self._classify_known_picture(next(self._golden)))
+        return await asyncio.shield(self._probe)
 
     async def _classify_known_picture(self, i: int) -> str | None:
-        golden, engine = self.classifier.checkpoint.golden, self.classifier.engine
-        deadline = time.monotonic() + PROBE_TIMEOUT
+        started = time.monotonic()
+        reason = await self._compare(i, started + PROBE_TIMEOUT)
+        self._fresh_until = (started if reason is None else time.monotonic()) + FRESH
+        return reason
+
+    async def _compare(self, i: int, deadline: float) -> str | None:
+        pixels, engine = self.classifier.checkpoint.golden.pixels[i], self.classifier.engine
         try:
-            answer = await self.classifier.batcher.submit(golden.pixels[i], deadline, urgent=True)
-        except ServiceError as error:
-            return f"a known picture was not classified: {error.detail}"
-        off = float(np.abs(answer.result.probabilities - golden.probabilities[i]).max())
+            (outcome,) = await self.classifier.batcher.submit([pixels], deadline, urgent=True)
+        except NotReady as error:
+            outcome = error
+        if isinstance(outcome, ServiceError):
+            return f"a known picture was not classified: {outcome.detail}"
+        off = float(np.abs(outcome.result.probabilities - engine.golden[i]).max())
         if not off <= engine.tolerance:
             return f"a known picture was classified wrongly: a probability is off by {off:.4f}"
         return None

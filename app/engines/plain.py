@@ -21,7 +21,9 @@ class TorchEngine:
         if device == "cuda" and not torch.cuda.is_available():
             raise StartError("GOOGLENET_DEVICE=cuda: torch finds no usable GPU")
         self.device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.golden = checkpoint.golden.probabilities
         self.temperature = checkpoint.metadata.temperature
+        torch.backends.cudnn.allow_tf32 = False  # single precision, as it says
         torch.set_num_threads(usable_cores())
         network = GoogLeNet(len(checkpoint.metadata.classes))
         try:

@@ -35,6 +35,20 @@ class Poisoned(Faulty):
         return super().__call__(pixels)
 
 
+class NotANumber(Faulty):
+    """Answers with NaN."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs._replace(logits=outputs.logits * np.nan)
+
+
+class Short(Faulty):
+    """Answers with one row too few."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs._replace(logits=outputs.logits[1:])
+
+
 class Hanging(Faulty):
     """Does not come back until a byte can be read from the pipe that the trigger is."""
 

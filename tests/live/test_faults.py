@@ -50,6 +50,18 @@ def test_a_wrong_engine_is_noticed(tmp_path: Path) -> None:
         assert wait_for(client, 200)["status"] == "ready"
 
 
+@pytest.mark.parametrize("fault", ["NotANumber", "Short"])
+def test_an_unusable_output_is_an_error_and_no_end(tmp_path: Path, boot: bytes, fault: str) -> None:
+    trigger = tmp_path / "trigger"
+    with run_server(GOOGLENET_ENGINE=f"live.faults:{fault}", FAULT=str(trigger)) as server, server.client() as client:
+        trigger.touch()
+        response = client.post("/predict", files={"file": boot})
+        assert response.status_code == 503
+        assert response.json()["code"] == "engine-failed"
+        trigger.unlink()
+        assert client.post("/predict", files={"file": boot}).status_code == 200
+
+
 def wait_for(client: httpx.Client, status: int) -> dict[str, str]:
     """Asks until health answers so; each asking takes a real probe once a second, so this ends by itself."""
     for _ in range(20_000):

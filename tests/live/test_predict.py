@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -40,7 +42,8 @@ def test_a_boot_is_an_ankle_boot(client: httpx.Client, boot: bytes, checkpoint: 
     assert {name: float(ms) for name, ms in timing.items()} == answer["timing_ms"]
 
 
-def test_curl_as_in_the_readme(server: Server) -> None:
+def test_curl_as_in_the_readme(server: Server, needs: Callable[[bool, str], None]) -> None:
+    needs(shutil.which("curl") is not None, "curl")
     picture = PICTURES / "ankle-boot-0000.png"
     sent = subprocess.run(["curl", "-sSf", "-F", f"file=@{picture}", f"{server.url}/predict"], capture_output=True)
     assert b'"label": "Ankle boot"' in sent.stdout

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import struct
 import zlib
 from collections.abc import Iterator
 
@@ -63,6 +64,8 @@ def test_text(client: httpx.Client) -> None:
         client.post("/predict", content=b"just text", headers={"content-type": "image/png"}), 415, "unsupported-format"
     )
     problem(client.post("/predict", json={"a": 1}), 415, "unsupported-format")
+    for text in (b"BMW is a car maker from Munich", b"RIFF\x24\0\0\0WAVEfmt ", b"\x89", b"GI"):
+        problem(client.post("/predict", files={"file": text}), 415, "unsupported-format")
 
 
 @pytest.mark.parametrize("keep", [8, 20, 40, 100, -40])
@@ -113,6 +116,16 @@ def test_400_megabytes(server: Server) -> None:
     connection.close()
 
 
+def test_a_tile_larger_than_its_picture(client: httpx.Client) -> None:
+    """A TIFF of 64×64 pixels whose one tile has a hundred million."""
+    rows = zlib.compress(bytes(8192 * 12288), 9)
+    tags = [(256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1), (322, 8192), (323, 12288)]
+    tags += [(324, 8 + 2 + 12 * 10 + 4), (325, len(rows))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4) + rows
+    problem(client.post("/predict", files={"file": tiff}), 413, "too-many-pixels")
+
+
 def test_wrong_field(client: httpx.Client, boot: bytes) -> None:
     body = problem(client.post("/predict", files={"picture": boot}), 400, "missing-picture")
     assert "'picture'" in body["detail"]
@@ -122,7 +135,8 @@ def test_wrong_field(client: httpx.Client, boot: bytes) -> None:
 def test_too_many_pictures(client: httpx.Client, boot: bytes) -> None:
     problem(client.post("/predict", files=[("file", boot), ("file", boot)]), 400, "too-many-pictures")
     problem(client.post("/predict/batch", files=[("files", boot)] * 65), 400, "too-many-pictures")
-    problem(client.post("/predict/batch", files=[("files", boot)] * 500), 400, "malformed-body")
+    problem(client.post("/predict/batch", files=[("files", boot)] * 500), 400, "too-many-pictures")
+    problem(client.post("/predict/batch", files=[("files", b"x")] * 10_000), 400, "malformed-body")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +146,10 @@ def test_too_many_pictures(client: httpx.Client, boot: bytes) -> None:
         ("multipart/form-data; boundary=other", part("file", b"x") + b"--b--\r\n"),
         ("multipart/form-data; boundary=b", part("file", b"x")),
         ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; na"),
-        ("multipart/form-data; boundary=b", b"--b\r\n: no name\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b", b"--b and more\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b", b"--b" + b" " * 1_000_000 + b"\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b", b"--b\r\nA: " + b"x" * 1_000_000 + b"\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b", part("file", b"\r\n--bX" * 1_000_000) + b"--b--\r\n"),
         ("multipart/form-data; boundary=b", b"no boundary at all"),
         ("multipart/form-data; boundary=" + "b" * 500, b"--b"),
     ],
