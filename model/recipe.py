@@ -1,8 +1,10 @@
 """How to train: everything that changes the result, but for the seed and the data."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
@@ -22,7 +24,9 @@ class Recipe:
     """Subtract the training pixels' mean and divide by their standard deviation."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: PositiveFloat = 0.1
-    """At its peak, behind the warm-up; a cosine brings it to zero."""
+    """At its peak, behind the warm-up; a cosine brings it to zero at the end or at the next restart."""
+    restarts: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
+    """(epoch, learning rate): where it starts anew, and from what (Loshchilov and Hutter 2017)."""
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     momentum: Share = 0.9
@@ -47,6 +51,20 @@ class Recipe:
         """Side of the training pictures in epoch `epoch`, counted from 0."""
         return [side for side, epochs in self.phases for _ in range(epochs)][epoch]
 
+    def learning_rate_at(self, epoch: float) -> float:
+        """The rate when `epoch` epochs, a fraction of one included, are done."""
+        starts = [(0, self.learning_rate), *self.restarts, (self.epochs, 0.0)]
+        begin, peak, end = next((a, rate, b) for (a, rate), (b, _) in pairwise(starts) if epoch <= b)
+        warmup = min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - begin) / (end - begin)))
+        return peak * warmup * (cosine if self.schedule == "cosine" else 1.0)
+
+    def begins_anew(self, epoch: int) -> bool:
+        """Whether epoch `epoch`, counted from 0, has another resolution or learning rate than led up to it."""
+        return epoch in {at for at, _ in self.restarts} or (
+            0 < epoch < self.epochs and self.resolution(epoch) != self.resolution(epoch - 1)
+        )
+
     def changed(self, changes: Sequence[str]) -> "Recipe":
         """This recipe with some values replaced, each given as KEY=JSON. Raises ValueError for what it has not."""
         values: dict[str, Any] = {}
@@ -65,7 +83,7 @@ class Recipe:
 
 
 RECIPES = {
-    "default": Recipe(phases=((48, 18), (64, 5), (96, 5))),
+    "default": Recipe(phases=((48, 18), (64, 5), (96, 11)), restarts=((28, 0.03),)),
     "quick": Recipe(phases=((48, 1), (96, 1)), warmup_epochs=0.3, average_decay=0.98, erase=0.0),
     # The book's own run: section 8.4, lr 0.01, batch 128, 10 epochs, Xavier, nothing else.
     "d2l": Recipe(

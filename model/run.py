@@ -27,8 +27,8 @@ class Progress:
     """Recipe, seed, data and versions: a run is resumed only as what it was started as."""
     epoch: int = 0
     step: int = 0
-    since_resize: int = 0
-    """Steps since the resolution last changed: how far the moving average can be trusted."""
+    since_change: int = 0
+    """Steps since resolution or learning rate began anew: how far the moving average can be trusted."""
     loss: float = 0.0
     """Sum over the pictures of the running epoch."""
     correct: float = 0.0

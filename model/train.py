@@ -11,7 +11,6 @@ googlenet.safetensors, the folded network in half precision, ready to serve.
 
 import argparse
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -117,7 +116,7 @@ class Trainer:
         p, recipe = self.progress, self.recipe
         self.generator.manual_seed(_mix(self.seed, p.epoch, p.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = recipe.learning_rate_at(p.epoch + (p.step + 1) / self.steps)
         x = batch.pixels.unsqueeze(1).float() / 255
         x = self._augment(x)
         with _autocast(self.device):
@@ -146,18 +145,11 @@ class Trainer:
             x = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=x.shape[-1] > side)
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
-    def _learning_rate(self) -> float:
-        recipe = self.recipe
-        at = (self.progress.epoch * self.steps + self.progress.step + 1) / self.steps  # in epochs, this step done
-        warmup = min(1.0, at / recipe.warmup_epochs) if recipe.warmup_epochs else 1.0
-        decay = 0.5 * (1 + math.cos(math.pi * at / recipe.epochs)) if recipe.schedule == "cosine" else 1.0
-        return recipe.learning_rate * warmup * decay
-
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Moves the average towards the weights: quickly after a start or a change of size, then slowly."""
-        self.progress.since_resize += 1
-        t = self.progress.since_resize
+        """Moves the average towards the weights: quickly after a start, a restart or a change of size, then slowly."""
+        self.progress.since_change += 1
+        t = self.progress.since_change
         decay = min(self.recipe.average_decay, t / (t + 10))
         pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
         averages, weights = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
@@ -180,8 +172,8 @@ class Trainer:
         )
         p.history.append(row)
         p.epoch, p.step, p.loss, p.correct, p.seen, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0, 0.0
-        if p.epoch < self.recipe.epochs and self.recipe.resolution(p.epoch) != side:
-            p.since_resize = 0
+        if self.recipe.begins_anew(p.epoch):
+            p.since_change = 0
         self.run.save(p, self.network, self.average, self.optimizer)
         self.run.report(p.history)
 
@@ -199,7 +191,8 @@ class Trainer:
         """The averaged network, folded, in half precision, with its figures and golden pictures."""
         network = self.average
         if self.recipe.batch_norm:
-            torch.optim.swa_utils.update_bn(self._calibration_batches(), network, self.device)
+            with _autocast(self.device):
+                torch.optim.swa_utils.update_bn(self._calibration_batches(), network, self.device)
             network = network.fold_batch_norm()
         network = network.cpu().half().float().eval()
         graph = InferenceGraph(network, self.mean, self.std)
