@@ -7,11 +7,12 @@ WORKDIR /srv
 # The dependencies change seldom: a layer of their own, from the project's metadata alone.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir -p app model && touch app/__init__.py model/__init__.py \
-    && python3 -m pip install -c constraints.txt . && python3 -m pip uninstall -y fashion-googlenet
+    && python3 -m pip install -c constraints.txt . && python3 -m pip uninstall -y fashion-googlenet \
+    && rm -rf app model build *.egg-info
 
 COPY app app
 COPY model model
-RUN python3 -m pip install --no-deps . && rm -rf app model build && useradd --system --no-create-home googlenet
+RUN python3 -m pip install --no-deps . && rm -rf app model build *.egg-info && useradd --system --no-create-home googlenet
 USER googlenet
 
 ENV GOOGLENET_HOST=0.0.0.0 GOOGLENET_PORT=8000

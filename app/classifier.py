@@ -34,7 +34,7 @@ class Scores:
     """What the network says about one picture."""
 
     probabilities: NDArray[np.float32]
-    """[classes], calibrated."""
+    """[classes]."""
 
 
 @dataclass(frozen=True)

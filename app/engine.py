@@ -97,7 +97,7 @@ def _has_gpu() -> bool:
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Calibrated probabilities, float32 [n,classes]."""
+    """Logits, divided by the temperature, → probabilities, float32 [n,classes]."""
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
     exponentials: NDArray[np.float32] = np.exp(scaled)
     exponentials /= exponentials.sum(axis=1, keepdims=True)

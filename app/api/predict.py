@@ -67,7 +67,7 @@ api = APIRouter(tags=["Classification"])
     ),
 )
 async def predict(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.auto) -> Response:
-    """Calibrated probabilities of every class for one picture of a garment."""
+    """The probability of every class for one picture of a garment."""
     service = Service.of(request)
     write = _Writer(service.classifier, top_k)
     pictures = await _pictures(request, service, "file", "image")
