@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from app.batcher import Answer, Batcher
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
-from app.engine import Engine, softmax, useful_batch_size, warm_up
+from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.settings import Settings
 from model.checkpoint import Checkpoint
+from model.labels import softmax
 from model.preprocess import Preprocessed
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.settings import Settings
 from model.checkpoint import Checkpoint, graph_file
+from model.labels import softmax
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +95,6 @@ def _has_gpu() -> bool:
         return False
     count = ctypes.c_int(0)
     return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
-
-
-def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Logits, divided by the temperature, → probabilities, float32 [n,classes]."""
-    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
-    exponentials: NDArray[np.float32] = np.exp(scaled)
-    exponentials /= exponentials.sum(axis=1, keepdims=True)
-    return exponentials
 
 
 def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:

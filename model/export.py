@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
+from model.labels import softmax
 from model.openvino import ov
 from model.preprocess import SIZE
 
@@ -105,8 +106,7 @@ def export(checkpoint_file: Path) -> Export:
 
 def _golden(path: Path, precision: str, checkpoint: Checkpoint) -> list[list[float]]:
     logits: NDArray[np.float32] = compile_graph(path, precision, threads=0)(checkpoint.golden.pixels)[0]
-    exponentials = np.exp((logits - logits.max(1, keepdims=True)) / checkpoint.metadata.temperature)
-    return [[round(float(p), 7) for p in row] for row in exponentials / exponentials.sum(1, keepdims=True)]
+    return [[round(float(p), 7) for p in row] for row in softmax(logits, checkpoint.metadata.temperature)]
 
 
 def _sha256(path: Path) -> str:

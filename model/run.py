@@ -70,12 +70,12 @@ class Run:
         """Puts the stored tensors back into the objects of a freshly built run."""
         with safe_open(self.state_file, framework="pt") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}
-        for parameter in _parameters(optimizer):
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        for i, parameter in enumerate(_parameters(optimizer)):
+            if f"momentum.{i}" in stored:  # there is none without momentum, or before the first step
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         with torch.no_grad():
-            targets = _named_tensors(network, average, _momentum(optimizer))
-            for name, tensor in targets.items():
-                tensor.copy_(stored.get(name, torch.zeros_like(tensor, device="cpu")))
+            for name, tensor in _named_tensors(network, average, _momentum(optimizer)).items():
+                tensor.copy_(stored[name])
 
     def report(self, history: list[dict[str, Any]]) -> None:
         """Writes the curves: history.json for programs, curves.png for people."""

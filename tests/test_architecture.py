@@ -6,12 +6,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.settings", "app.errors", "app.cores", "model.googlenet", "model.preprocess", "model.checkpoint"}
+LEAVES = {
+    "app.settings",
+    "app.errors",
+    "app.cores",
+    "model.googlenet",
+    "model.preprocess",
+    "model.checkpoint",
+    "model.labels",
+}
 ALLOWED = {
     # the model; nothing of app anywhere
     "model.googlenet": set(),
     "model.preprocess": set(),
     "model.checkpoint": set(),
+    "model.labels": set(),
     "model.augment": set(),
     "model.recipe": set(),
     "model.openvino": set(),

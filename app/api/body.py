@@ -1,6 +1,7 @@
 """A request's body → the pictures in it, multipart or raw, within the limit on bytes."""
 
 import asyncio
+import itertools
 from collections.abc import Collection, Iterator
 
 from fastapi import Request
@@ -88,10 +89,12 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2  # a preamble is passed over
     if at == 1:
         raise MalformedBody("the boundary that the content type names is not in the form")
-    for _ in range(MAX_PARTS):
+    for count in itertools.count():
         at += len(delimiter)
         if body.startswith(b"--", at):
             return
+        if count == MAX_PARTS:
+            raise MalformedBody(f"the form has more than {MAX_PARTS} parts")
         line_end = body.find(b"\r\n", at, at + LONGEST_PADDING)
         if line_end < 0 or body[at:line_end].strip(b" \t"):
             raise MalformedBody("the form has a boundary that is followed by something else")
@@ -103,7 +106,6 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise MalformedBody("the form has no closing boundary: it was cut off")
         yield body[line_end + 2 : head_end], body[head_end + 4 : end]
         at = end + 2
-    raise MalformedBody(f"the form has more than {MAX_PARTS} parts")
 
 
 def _field_name(headers: bytes) -> str:
