@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, EngineFailed, NotReady, QueueFull, ServiceError
+from app.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,12 @@ class _Request(Generic[Result]):
     def settle(self, index: int, outcome: "Outcome[Result]") -> None:
         self.outcomes[index] = outcome
         self.missing -= 1
-        if not self.missing and not self.reply.done():
+        if not self.missing:
+            self.end()
+
+    def end(self) -> None:
+        """No more is waited for; what is missing was not ready in time."""
+        if not self.reply.done():
             self.reply.set_result(None)
 
 
@@ -78,13 +84,17 @@ class Batcher(Generic[Result]):
         max_batch_size: int,
         queue_size: int,
         seconds_per_picture: float,
+        metrics: Metrics,
     ) -> None:
         self.max_batch_size = max_batch_size
         self.queue_size = queue_size
         self._seconds_per_picture = seconds_per_picture
         self._run = run
+        self._metrics = metrics
         self._admitted = 0
         self._queue: deque[_Entry[Result]] = deque()
+        self._unanswered: set[_Request[Result]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -106,6 +116,7 @@ class Batcher(Generic[Result]):
         Raises QueueFull.
         """
         if self._admitted + count > self.queue_size:
+            self._metrics.dropped("rejected", count)
             raise QueueFull(
                 f"{self._admitted} pictures are under way already",
                 retry_after=self._admitted * self._seconds_per_picture,
@@ -127,15 +138,35 @@ class Batcher(Generic[Result]):
             return []
         request: _Request[Result] = _Request(len(pictures), deadline, self._loop.create_future())
         self._enqueue([_Entry(pixels, request, i) for i, pixels in enumerate(pictures)], urgent)
+        self._unanswered.add(request)
+        if self._sweep is None or deadline < self._sweep_at:
+            self._sweep_later(deadline)
         try:
-            async with asyncio.timeout_at(self._loop.time() + deadline - time.monotonic()):
-                await request.reply
-        except TimeoutError:
-            pass
+            await request.reply
+        except asyncio.CancelledError:
+            self._metrics.dropped("abandoned", request.missing)
+            raise
         finally:
+            self._unanswered.discard(request)
             if request.missing:
                 self._forget(request)
         return [outcome or DeadlinePassed("the answer was not ready in time") for outcome in request.outcomes]
+
+    def _sweep_later(self, deadline: float) -> None:
+        """One timer for all requests, for the deadline that comes first: most are answered long before theirs."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep_at = deadline
+        self._sweep = self._loop.call_later(deadline - time.monotonic(), self._expire)
+
+    def _expire(self) -> None:
+        """Ends the waiting of requests whose deadline has passed, whatever the engine is doing."""
+        self._sweep, now = None, time.monotonic()
+        for request in [request for request in self._unanswered if request.deadline <= now]:
+            self._metrics.dropped("expired", request.missing)
+            request.end()
+        if deadlines := [request.deadline for request in self._unanswered if request.deadline > now]:
+            self._sweep_later(min(deadlines))
 
     async def stop(self) -> None:
         """Refuses new work, finishes what was accepted, ends the thread."""
@@ -162,14 +193,10 @@ class Batcher(Generic[Result]):
         """The engine thread: one turn a batch, one wake-up of the event loop a turn."""
         while batch := self._next_batch():
             now = time.monotonic()
-            expired = [entry for entry in batch if entry.request.deadline <= now]
             alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
-            outcomes: list[tuple[_Entry[Result], Outcome[Result]]] = [
-                (entry, DeadlinePassed("the deadline passed in the queue")) for entry in expired
-            ]
             if alive:
-                outcomes += zip(alive, self._compute(alive), strict=True)
-            self._loop.call_soon_threadsafe(_deliver, outcomes)
+                outcomes = list(zip(alive, self._compute(alive), strict=True))
+                self._loop.call_soon_threadsafe(self._deliver, outcomes)
         self._loop.call_soon_threadsafe(self._finished.set)
 
     def _next_batch(self) -> list[_Entry[Result]]:
@@ -189,16 +216,17 @@ class Batcher(Generic[Result]):
         except Exception:
             log.exception("a batch of %d failed%s", len(batch), ", retrying one by one" if len(batch) > 1 else "")
             if len(batch) == 1:
+                self._metrics.dropped("failed", 1)
                 return [EngineFailed("the network could not be run on this picture")]
             return [outcome for entry in batch for outcome in self._compute([entry])]
         inference = time.monotonic() - started
+        self._metrics.batch(len(batch), inference)
         self._seconds_per_picture += 0.1 * (inference / len(batch) - self._seconds_per_picture)
         return [
             Answer(result, len(batch), started - entry.request.submitted, inference)
             for entry, result in zip(batch, results, strict=True)
         ]
 
-
-def _deliver(outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
-    for entry, outcome in outcomes:
-        entry.request.settle(entry.index, outcome)
+    def _deliver(self, outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
+        for entry, outcome in outcomes:
+            entry.request.settle(entry.index, outcome)

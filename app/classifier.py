@@ -19,6 +19,7 @@ from app.cores import usable_cores
 from app.decode import open_picture, prepare
 from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
+from app.metrics import Metrics
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.labels import softmax
@@ -57,8 +58,8 @@ class Prediction:
 class Classifier:
     """Owns the engine, its queue and the decoding threads."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: Settings) -> None:
-        self.checkpoint, self.engine, self.settings = checkpoint, engine, settings
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: Settings, metrics: Metrics) -> None:
+        self.checkpoint, self.engine, self.settings, self.metrics = checkpoint, engine, settings, metrics
         self.capacity = warm_up(engine, checkpoint.golden.pixels)
         batch_size = settings.max_batch_size or useful_batch_size(self.capacity)
         self.batcher: Batcher[Scores] = Batcher(
@@ -66,8 +67,17 @@ class Classifier:
             max_batch_size=batch_size,
             queue_size=settings.queue_size,
             seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
+            metrics=metrics,
         )
-        self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(usable_cores(settings.workers), thread_name_prefix="decode")
+        metrics.queue_limit.set(settings.queue_size)
+        metrics.model(
+            name=checkpoint.metadata.name,
+            version=checkpoint.version[:12],
+            engine=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+        )
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
@@ -88,9 +98,10 @@ class Classifier:
         with self.batcher.admit(1):
             prepared = await self._prepare(data, deadline)
             (outcome,) = await self.batcher.submit([prepared.preprocessed.pixels], deadline)
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return Prediction(prepared, outcome)
+        prediction = self._joined(prepared, outcome)
+        if isinstance(prediction, ServiceError):
+            raise prediction
+        return prediction
 
     async def classify_many(self, pictures: Sequence[bytes]) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
@@ -102,7 +113,7 @@ class Classifier:
             prepared = await asyncio.gather(*(self._prepare_or_error(data, deadline) for data in pictures))
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
             outcomes = iter(await self.batcher.submit(usable, deadline))
-        return [entry if isinstance(entry, ServiceError) else _join(entry, next(outcomes)) for entry in prepared]
+        return [entry if isinstance(entry, ServiceError) else self._joined(entry, next(outcomes)) for entry in prepared]
 
     async def _prepare_or_error(self, data: bytes, deadline: float) -> Prepared | ServiceError:
         try:
@@ -113,22 +124,24 @@ class Classifier:
     async def _prepare(self, data: bytes, deadline: float) -> Prepared:
         """Tiny pictures right here, others in a thread."""
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(loop.time() + deadline - started):
-                if len(data) > INLINE_BYTES:
-                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_now, data)
-                else:
-                    picture = open_picture(data, self.settings.max_pixels)
-                    if picture.tiny:
-                        preprocessed = prepare(picture)
-                    else:
-                        preprocessed = await loop.run_in_executor(self._decoders, prepare, picture)
-        except TimeoutError:
-            raise DeadlinePassed("the picture was not decoded in time") from None
-        return Prepared(preprocessed, time.monotonic() - started)
+        preprocessed = self._prepare_tiny(data) if len(data) <= INLINE_BYTES else None
+        if preprocessed is None:
+            loop = asyncio.get_running_loop()
+            try:
+                async with asyncio.timeout_at(loop.time() + deadline - started):
+                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_any, data)
+            except TimeoutError:
+                raise DeadlinePassed("the picture was not decoded in time") from None
+        seconds = time.monotonic() - started
+        self.metrics.decode_time.observe(seconds)
+        return Prepared(preprocessed, seconds)
 
-    def _prepare_now(self, data: bytes) -> Preprocessed:
+    def _prepare_tiny(self, data: bytes) -> Preprocessed | None:
+        """None for a picture that is better decoded in a thread."""
+        picture = open_picture(data, self.settings.max_pixels)
+        return prepare(picture) if picture.tiny else None
+
+    def _prepare_any(self, data: bytes) -> Preprocessed:
         return prepare(open_picture(data, self.settings.max_pixels))
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
@@ -138,6 +151,12 @@ class Classifier:
             raise FloatingPointError("the engine gave something that is not a number")
         return [Scores(row) for row in probabilities]
 
-
-def _join(prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
-    return outcome if isinstance(outcome, ServiceError) else Prediction(prepared, outcome)
+    def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
+        if isinstance(outcome, ServiceError):
+            return outcome
+        likeliest = int(outcome.result.probabilities.argmax())
+        self.metrics.queue_time.observe(outcome.queued)
+        self.metrics.prediction(
+            self.checkpoint.metadata.classes[likeliest], float(outcome.result.probabilities[likeliest]), None
+        )
+        return Prediction(prepared, outcome)

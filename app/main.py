@@ -1,8 +1,10 @@
 """Wires the parts: settings → checkpoint → engine → classifier → routes. Loads nothing before the lifespan starts."""
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,10 +14,12 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import engine
-from app.api import health, predict, problems
+from app.api import health, monitoring, predict, problems
+from app.api.observer import Observer
 from app.api.service import Service
 from app.classifier import Classifier
 from app.engine import StartError
+from app.metrics import Metrics, forget_the_dead
 from app.settings import Settings, explain
 from model.checkpoint import Checkpoint, CheckpointError
 
@@ -23,6 +27,9 @@ log = logging.getLogger(__name__)
 
 LAST_BATCH = 5.0
 """Seconds the engine is given to finish when the server, which waits for its clients first, has stopped."""
+
+SWITCH = 0.0005
+"""Seconds after which a thread that computes in Python lets another: the engine's waits for nothing else."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,10 +39,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     the end finishes the accepted work.
     """
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Service]]:
         used = settings or Settings()
-        classifier = await asyncio.to_thread(_load, used)
+        forget_the_dead()
+        classifier = await asyncio.to_thread(_load, used, metrics)
+        gc.freeze()  # what is here stays: it need not be looked through again and again
+        sys.setswitchinterval(SWITCH)
         classifier.start()
         yield {"service": Service(used, classifier)}
         try:
@@ -52,14 +64,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(predict.api)
     app.include_router(health.api)
+    app.include_router(monitoring.api)
+    app.add_middleware(Observer, metrics=metrics)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)
     return app
 
 
-def _load(settings: Settings) -> Classifier:
+def _load(settings: Settings, metrics: Metrics) -> Classifier:
     checkpoint = Checkpoint.load(settings.checkpoint)
-    return Classifier(checkpoint, engine.build(settings, checkpoint), settings)
+    return Classifier(checkpoint, engine.build(settings, checkpoint), settings, metrics)
 
 
 class OneLineStartErrors:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         ),
     ] = "auto"
     checkpoint: Annotated[Path, Field(description="The trained network, a safetensors file")] = SHIPPED
+    workers: Annotated[
+        PositiveInt, Field(description="Processes behind the port, which share the cores; metrics add up")
+    ] = 1
     max_batch_size: Annotated[
         PositiveInt | None, Field(description="Largest batch; without it the one that warm-up finds most useful")
     ] = None

@@ -10,6 +10,7 @@ LEAVES = {
     "app.settings",
     "app.errors",
     "app.cores",
+    "app.metrics",
     "model.googlenet",
     "model.preprocess",
     "model.checkpoint",
@@ -33,6 +34,7 @@ ALLOWED = {
     "app.settings": set(),
     "app.errors": set(),
     "app.cores": set(),
+    "app.metrics": set(),
     "app.decode": set(),
     "app.batcher": set(),
     "app.engine": set(),
@@ -43,10 +45,14 @@ ALLOWED = {
     "app.api.body": set(),
     "app.api.problems": set(),
     "app.api.schemas": set(),
-    "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.problems", "app.api.service", "app.classifier"},
+    "app.api.direct": {"app.api.schemas"},
+    "app.api.observer": set(),
+    "app.api.monitoring": {"app.api.service"},
+    "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.direct", "app.api.problems", "app.api.service"}
+    | {"app.classifier"},
     "app.api.health": {"app.api.schemas", "app.api.service"},
-    "app.main": {"app.api.health", "app.api.predict", "app.api.problems", "app.api.service", "app.classifier"}
-    | {"app.engine"},
+    "app.main": {"app.api.health", "app.api.monitoring", "app.api.observer", "app.api.predict", "app.api.problems"}
+    | {"app.api.service", "app.classifier", "app.engine"},
     "app.__main__": {"app.main"},
 }
 LEAVES_KNOW = {"app.settings": {"model.checkpoint"}, "model.checkpoint": {"model.preprocess"}}

@@ -2,13 +2,16 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import Collection, Iterator
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.errors import BodyTooLarge, BodyTooSlow, EmptyBody, MalformedBody, MissingPicture, UnsupportedFormat
+
+PARAMETER = re.compile(rb"""\s*([^\s=;]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))[^;]*(?:;|$)""", re.DOTALL)
+"""One parameter of a header's value, quoted or not."""
 
 MAX_PARTS = 1000
 """In one form, pictures and other fields together."""
@@ -25,7 +28,7 @@ async def read_pictures(request: Request, names: Collection[str], *, limit: int,
 
     Raises EmptyBody, MalformedBody, MissingPicture, BodyTooLarge, BodyTooSlow, UnsupportedFormat.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type"))
+    media_type, options = _parse_value(request.headers.get("content-type", "").encode("latin-1"))
     body = await _read(request, limit, timeout)
     if media_type == b"multipart/form-data":
         return _parse_form(body, options.get(b"boundary"), names)
@@ -113,5 +116,16 @@ def _field_name(headers: bytes) -> str:
     for line in headers.split(b"\r\n"):
         key, _, value = line.partition(b":")
         if key.strip().lower() == b"content-disposition":
-            return parse_options_header(value.strip())[1].get(b"name", b"").decode(errors="replace")
+            return _parse_value(value)[1].get(b"name", b"").decode(errors="replace")
     return ""
+
+
+def _parse_value(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """`form-data; name="file"` → the value in lower case, and its parameters (RFC 9110, section 5.6.6)."""
+    value, _, rest = header.partition(b";")
+    parameters, at = {}, 0
+    while found := PARAMETER.match(rest, at):  # one behind the other, so that no header takes long
+        name, quoted, plain = found.groups()
+        parameters[name.lower()] = plain if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted)
+        at = found.end()
+    return value.strip().lower(), parameters

@@ -1,34 +1,19 @@
 """POST /predict and /predict/batch."""
 
-import asyncio
 import json
-from collections.abc import Coroutine
-from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api import schemas
 from app.api.body import read_pictures
+from app.api.direct import DirectRoute, while_connected
 from app.api.problems import problem
 from app.api.service import Service
 from app.classifier import Classifier, Prediction
-from app.errors import InvalidParameter, MalformedBody, ServiceError, TooManyPictures
+from app.errors import InvalidParameter, ServiceError, TooManyPictures
 from app.settings import MAX_PICTURES
-
-T = TypeVar("T")
-
-PATIENCE = 0.05
-"""Seconds after which a request begins to look whether its client is still there."""
-
-
-class Mode(StrEnum):
-    """How a picture is brought to what the network was trained on."""
-
-    auto = "auto"
-    native = "native"
-
 
 PICTURE = {"type": "string", "format": "binary"}
 
@@ -48,11 +33,7 @@ def _request_body(description: str, parts: dict[str, Any], *raw: str) -> dict[st
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-TopK = Annotated[int | None, Query(ge=1, description="Only the k likeliest classes, likeliest first")]
-ModeQuery = Annotated[Mode, Query(description="Preprocessing: auto decides by the picture")]
-
-
-api = APIRouter(tags=["Classification"])
+api = APIRouter(tags=["Classification"], route_class=DirectRoute)
 
 
 @api.post(
@@ -66,14 +47,16 @@ api = APIRouter(tags=["Classification"])
         *("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
     ),
 )
-async def predict(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.auto) -> Response:
+async def predict(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """The probability of every class for one picture of a garment."""
     service = Service.of(request)
-    write = _Writer(service.classifier, top_k)
+    write = _Writer(service.classifier, options.top_k)
     pictures = await _pictures(request, service, "file", "image")
     if len(pictures) > 1:
         raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
-    body = write(await _while_connected(request, service.classifier.classify(pictures[0])))
+    async with while_connected(request):
+        prediction = await service.classifier.classify(pictures[0])
+    body = write(prediction)
     timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
     return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
 
@@ -88,14 +71,15 @@ async def predict(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.a
         {"files": {"type": "array", "items": PICTURE}},
     ),
 )
-async def predict_batch(request: Request, top_k: TopK = None, mode: ModeQuery = Mode.auto) -> Response:
+async def predict_batch(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """One answer a picture, in their order; an unusable one is an error in its own place, the rest succeed."""
     service = Service.of(request)
-    write = _Writer(service.classifier, top_k)
+    write = _Writer(service.classifier, options.top_k)
     pictures = await _pictures(request, service, "files")
     if len(pictures) > MAX_PICTURES:
         raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
-    results = await _while_connected(request, service.classifier.classify_many(pictures))
+    async with while_connected(request):
+        results = await service.classifier.classify_many(pictures)
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
     return Response(json.dumps({"predictions": entries}), media_type="application/json")
 
@@ -137,26 +121,3 @@ class _Writer:
 async def _pictures(request: Request, service: Service, *names: str) -> list[bytes]:
     limit, timeout = service.settings.max_upload_bytes, service.settings.body_timeout
     return await read_pictures(request, names, limit=limit, timeout=timeout)
-
-
-async def _while_connected(request: Request, work: "Coroutine[Any, Any, T]") -> T:
-    """Awaits the work; cancels it when the client has gone, so that its place in the queue is free at once."""
-    task = asyncio.create_task(work)
-    watcher = None
-    try:
-        done, _ = await asyncio.wait([task], timeout=PATIENCE)
-        if not done:
-            watcher = asyncio.create_task(_gone(request))
-            await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise MalformedBody("the client has gone")
-        return task.result()
-    finally:
-        for pending in (task, watcher):
-            if pending is not None:
-                pending.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,6 +1,17 @@
 """What the answers look like, for the documentation and for clients that generate code from it."""
 
-from pydantic import BaseModel, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    """What the query of a request may ask for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    top_k: int | None = Field(None, ge=1, description="Only the k likeliest classes, likeliest first")
+    mode: Literal["auto", "native"] = Field("auto", description="Preprocessing: auto decides by the picture")
 
 
 class Preprocessing(BaseModel):

@@ -1,0 +1,16 @@
+"""GET /metrics: Prometheus' text format."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from app.api.service import Service
+
+api = APIRouter(tags=["Monitoring"])
+
+
+@api.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Every worker's figures added up."""
+    classifier = Service.of(request).classifier
+    classifier.metrics.queue.set(classifier.batcher.waiting)
+    return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

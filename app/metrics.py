@@ -1,0 +1,130 @@
+"""What can be watched: the Prometheus instruments, fed from where things happen.
+
+With several workers each writes its figures to files in the folder that PROMETHEUS_MULTIPROC_DIR names,
+and whichever worker is asked adds them up (prometheus_client's multiprocess mode).
+"""
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONFIDENCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+DROPPED = ("rejected", "expired", "abandoned", "failed")
+"""Queue full, deadline passed, client gone, engine failed."""
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Metrics:
+    """One for each start of the application, with a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._request_count = Counter(
+            "googlenet_http_requests", "Requests answered.", ["route", "status"], registry=self._registry
+        )
+        self._request_time = self._histogram(
+            "googlenet_http_request_duration_seconds", "From the request's head to its answer's end.", SECONDS,
+            ["route", "status"],
+        )  # fmt: skip
+        self.decode_time = self._histogram(
+            "googlenet_decode_duration_seconds", "Decoding and preprocessing of one picture.", SECONDS
+        )
+        self.queue_time = self._histogram(
+            "googlenet_queue_duration_seconds", "Waiting of one picture for the engine.", SECONDS
+        )
+        self._inference_time = self._histogram(
+            "googlenet_inference_duration_seconds", "The engine's time for one batch.", SECONDS
+        )
+        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", SIZES)
+        self._dropped = Counter(
+            "googlenet_pictures_dropped", "Pictures without an answer.", ["reason"], registry=self._registry
+        )
+        self._predictions = Counter("googlenet_predictions", "Answers by class.", ["label"], registry=self._registry)
+        self._confidence = self._histogram(
+            "googlenet_prediction_confidence_ratio", "Probability of the class that was answered.", CONFIDENCES
+        )
+        self._strangers = Counter(
+            "googlenet_out_of_distribution", "Answers flagged as no garment.", registry=self._registry
+        )
+        self.batch_splits = Counter(
+            "googlenet_batch_splits", "Batches halved for want of device memory.", registry=self._registry
+        )
+        self.engine_restarts = Counter(
+            "googlenet_engine_restarts", "Engines replaced because they had died.", registry=self._registry
+        )
+        self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
+        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")
+        self.device_memory = self._gauge("googlenet_device_memory_bytes", "Device memory in use by the engine.")
+        self._model = self._gauge(
+            "googlenet_model_info", "The network that answers.", ["name", "version", "engine", "device", "precision"],
+            mode="livemax",
+        )  # fmt: skip
+        self._children = {reason: self._dropped.labels(reason) for reason in DROPPED}
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """One answered request."""
+        key = (route, status)
+        if key not in self._requests:
+            self._requests[key] = self._request_count.labels(*key), self._request_time.labels(*key)
+        count, duration = self._requests[key]
+        count.inc()
+        duration.observe(seconds)
+
+    def batch(self, size: int, seconds: float) -> None:
+        """One batch through the engine."""
+        self._batch_size.observe(size)
+        self._inference_time.observe(seconds)
+
+    def dropped(self, reason: str, count: int) -> None:
+        """Pictures that get no answer, for one of the reasons in DROPPED."""
+        self._children[reason].inc(count)
+
+    def prediction(self, label: str, confidence: float, out_of_distribution: bool | None) -> None:
+        """One picture's answer."""
+        if label not in self._children:
+            self._children[label] = self._predictions.labels(label)
+        self._children[label].inc()
+        self._confidence.observe(confidence)
+        if out_of_distribution:
+            self._strangers.inc()
+
+    def model(self, **labels: str) -> None:
+        """Name, version, engine, device and precision of what answers from now on; replaces what did before."""
+        self._model.clear()
+        self._model.labels(**labels).set(1)
+
+    def text(self) -> bytes:
+        """The exposition, all workers' figures added up."""
+        if FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None
+    ) -> Histogram:
+        return Histogram(name, text, labels or [], buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, labels: list[str] | None = None, mode: str = "livesum") -> Gauge:
+        return Gauge(name, text, labels or [], multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
+
+
+def forget_the_dead() -> None:
+    """Removes the gauges of workers that are no more; their counters stay."""
+    folder = os.environ.get(FOLDER)
+    for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass
