@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils.hooks import RemovableHandle
 
 
 class GoogLeNet(nn.Module):
@@ -89,6 +90,22 @@ class GoogLeNet(nn.Module):
         return plain.eval()
 
     @torch.no_grad()
+    def unfold_batch_norm(self, x: Tensor) -> "GoogLeNet":
+        """The normalised net that computes on `x` what this plain one does: from it a folded net trains on.
+
+        Each normalisation takes the statistics that its convolution has on x, normalised float [n,1,h,w],
+        and the scale and shift that undo them. Filters start at length 1, which normalisation makes
+        free to choose.
+        """
+        net = GoogLeNet(self.classes, batch_norm=True).to(x.device)
+        hooks = [target.take_over(source.conv) for source, target in zip(*map(_convolutions, (self, net)), strict=True)]
+        net.head.load_state_dict(self.head.state_dict())
+        net.eval()(x)
+        for hook in hooks:
+            hook.remove()
+        return net.train()
+
+    @torch.no_grad()
     def layer_summary(self, shape: tuple[int, int, int, int] = (1, 1, 96, 96)) -> list[tuple[str, tuple[int, ...]]]:
         """Name and output shape of each stage for an input of `shape`, six pairs."""
         parameter = next(self.parameters())
@@ -158,6 +175,17 @@ class Convolution(nn.Module):
         )
         return {"weight": weight.detach(), "bias": bias.detach()}
 
+    def take_over(self, plain: nn.Conv2d) -> RemovableHandle:
+        """Does what the plain convolution does, once a batch with its statistics has passed; then remove the hook."""
+        norm = self.norm
+        if norm is None or plain.bias is None:
+            raise ValueError("only a normalised convolution can take over a plain one")
+        lengths = plain.weight.flatten(1).norm(dim=1).clamp(min=1e-12)
+        self.conv.weight.copy_(plain.weight / lengths[:, None, None, None])
+        norm.weight.copy_(lengths)
+        norm.bias.copy_(plain.bias)
+        return norm.register_forward_pre_hook(_undo_statistics)
+
 
 class InferenceGraph(nn.Module):
     """What every engine computes: uint8 pixels [n,96,96] → (logits, features, maps).
@@ -184,6 +212,13 @@ class InferenceGraph(nn.Module):
         logits = maps.mean(dim=(2, 3)) + bias
         features = feature_maps.mean(dim=(2, 3))
         return logits.float(), features.float(), maps.float()
+
+
+def _undo_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
+    norm.bias.add_(norm.weight * mean)
+    norm.weight.mul_((variance + norm.eps).sqrt())
+    norm.running_mean, norm.running_var = mean, variance
 
 
 def _convolutions(network: nn.Module) -> Iterator[Convolution]:

@@ -38,6 +38,10 @@ class Recipe:
     flip: bool = True
     shift: Share = 2 / 28
     """Largest shift, as a fraction of the side."""
+    remake: Share = 0.0
+    """Share of pictures re-made as another camera would have given them: scale, sharpness, contrast, noise."""
+    draw: Share = 0.0
+    """Share of pictures turned into flat or outlined drawings."""
     erase: Share = 0.5
     """Probability of random erasing …"""
     erase_area: Share = 0.2
@@ -84,6 +88,8 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(phases=((48, 18), (64, 5), (96, 11)), restarts=((28, 0.03),)),
+    # For a network that can do it already: --recipe refine --start-from FILE.
+    "refine": Recipe(phases=((96, 8),), learning_rate=0.05, warmup_epochs=0.2, remake=0.25, draw=0.05),
     "quick": Recipe(phases=((48, 1), (96, 1)), warmup_epochs=0.3, average_decay=0.98, erase=0.0),
     # The book's own run: section 8.4, lr 0.01, batch 128, 10 epochs, Xavier, nothing else.
     "d2l": Recipe(

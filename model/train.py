@@ -3,6 +3,8 @@
     python -m model.train                          the shipped recipe
     python -m model.train --recipe quick           a few minutes on two cores, for trying things
     python -m model.train --data my-pictures/      a folder of pictures a class
+    python -m model.train --recipe refine --start-from model/weights/googlenet.safetensors
+                                                   trains a finished network further
     python -m model.train --resume                 goes on where the run was stopped or killed
 
 Writes runs/RECIPE-SEED/: the state after every epoch, curves.png, history.json and at the end
@@ -29,9 +31,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from model import augment, data
-from model.checkpoint import Checkpoint, Golden, Metadata
+from model.checkpoint import Checkpoint, CheckpointError, Golden, Metadata
 from model.data import DataError, Dataset, Split
-from model.evaluate import accuracy, predict, serving_pixels
+from model.evaluate import accuracy, load_graph, predict, serving_pixels
 from model.googlenet import Convolution, GoogLeNet, InferenceGraph
 from model.recipe import RECIPES, Recipe
 from model.run import Progress, Run
@@ -66,11 +68,23 @@ class Trainer:
         self.progress = Progress(provenance=_provenance(recipe, seed, dataset))
         self.stop = False
 
+    def start_from(self, checkpoint: Checkpoint) -> None:
+        """Begins with a finished checkpoint's weights; its head only if it knows the same classes."""
+        network = load_graph(checkpoint).network.to(self.device)
+        if self.recipe.batch_norm:
+            network = network.unfold_batch_norm(next(iter(self._calibration_batches())))
+        state = network.state_dict()
+        if checkpoint.metadata.classes != self.dataset.classes:
+            state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+        self.network.load_state_dict(state, strict=False)
+        self.average.load_state_dict(self.network.state_dict())
+        self.progress.provenance["start_from"] = checkpoint.version
+
     def resume(self) -> None:
         """Takes up the stored state. Raises DataError if it belongs to another recipe, seed or data."""
         stored = self.run.progress()
-        for key in ("recipe", "seed", "data"):
-            if stored.provenance[key] != json.loads(json.dumps(self.progress.provenance[key])):
+        for key in ("recipe", "seed", "data", "start_from"):
+            if stored.provenance.get(key) != json.loads(json.dumps(self.progress.provenance.get(key))):
                 raise DataError(f"{self.run.folder} was started with another {key}: use the same, or another --out")
         self.progress = stored
         self.run.restore(self.network, self.average, self.optimizer)
@@ -135,6 +149,10 @@ class Trainer:
             x = augment.flip(x, generator)
         if recipe.shift:
             x = augment.shift(x, recipe.shift, generator)
+        if recipe.remake:
+            x = augment.remake(x, recipe.remake, generator)
+        if recipe.draw:
+            x = augment.draw(x, recipe.draw, generator)
         if recipe.erase:
             x = augment.erase(x, recipe.erase, recipe.erase_area, generator)
         return x
@@ -284,6 +302,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default runs/RECIPE-SEED)")
+    parser.add_argument("--start-from", type=Path, metavar="FILE", help="begin with a checkpoint's weights")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser.parse_args()
@@ -298,9 +317,11 @@ def main() -> int:
             raise DataError(f"{run.folder} holds a run already: go on with it (--resume), or name another --out")
         recipe, dataset = RECIPES[arguments.recipe].changed(arguments.set), data.load(arguments.data)
         trainer = Trainer(recipe, dataset, arguments.seed, torch.device(name), run)
+        if arguments.start_from:
+            trainer.start_from(Checkpoint.load(arguments.start_from))
         if run.exists():
             trainer.resume()
-    except (DataError, ValueError) as error:
+    except (CheckpointError, DataError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 

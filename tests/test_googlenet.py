@@ -92,3 +92,14 @@ def test_class_maps_average_to_the_logits() -> None:
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(features @ network.head.weight.T + network.head.bias, logits, atol=1e-4, rtol=0)
+
+
+def test_a_folded_net_trains_on_from_where_it_was() -> None:
+    torch.manual_seed(0)
+    plain = GoogLeNet().eval()
+    x = torch.rand(16, 1, 96, 96)
+    normalised = plain.unfold_batch_norm(x)
+    assert normalised.training
+    with torch.no_grad():
+        torch.testing.assert_close(normalised.eval()(x), plain(x), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(normalised.fold_batch_norm()(x), plain(x), rtol=1e-3, atol=1e-3)
