@@ -25,17 +25,20 @@ class TorchEngine:
         self.temperature = checkpoint.metadata.temperature
         torch.backends.cudnn.allow_tf32 = False  # single precision, as it says
         torch.set_num_threads(usable_cores())
-        network = GoogLeNet(len(checkpoint.metadata.classes))
-        try:
-            network.load_state_dict(
-                {name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()}
-            )
-        except RuntimeError as error:
-            raise StartError(f"the checkpoint's weights do not fit GoogLeNet ({str(error).splitlines()[0]})") from error
-        graph = InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+        graph = InferenceGraph(load_network(checkpoint), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
         self._graph = graph.to(self.device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         outputs = self._graph(torch.from_numpy(pixels).to(self.device))
         return Outputs(*(output.cpu().numpy() for output in outputs))
+
+
+def load_network(checkpoint: Checkpoint) -> GoogLeNet:
+    """The checkpoint's plain net in single precision on the CPU. Raises StartError."""
+    network = GoogLeNet(len(checkpoint.metadata.classes))
+    try:
+        network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
+    except RuntimeError as error:
+        raise StartError(f"the checkpoint's weights do not fit GoogLeNet ({str(error).splitlines()[0]})") from error
+    return network.eval()
