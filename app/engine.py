@@ -4,6 +4,7 @@ import ctypes
 import importlib
 import logging
 import time
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,11 +12,17 @@ from numpy.typing import NDArray
 
 from app.settings import Settings
 from model.checkpoint import Checkpoint, graph_file
+from model.exported import Export, ExportError
 from model.labels import softmax
 
 log = logging.getLogger(__name__)
 
-BUILT_IN = {"torch": "app.engines.plain:TorchEngine", "openvino": "app.engines.openvino:OpenVinoEngine"}
+BUILT_IN = {
+    "cuda": "app.engines.cuda:CudaEngine",
+    "openvino": "app.engines.openvino:OpenVinoEngine",
+    "openvino-int8": "app.engines.openvino:OpenVinoInt8Engine",
+    "torch": "app.engines.plain:TorchEngine",
+}
 """The engines that have a name, as `module:Class`."""
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -64,27 +71,51 @@ class Engine(Protocol):
 
 def build(settings: Settings, checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError."""
-    name = _choose(settings, checkpoint) if settings.engine == "auto" else settings.engine
+    if settings.engine != "auto":
+        return _verified(settings.engine, checkpoint, settings.device)
+    if settings.device == "cuda" or (settings.device == "auto" and _has_gpu()):
+        try:
+            return _verified("cuda", checkpoint, settings.device)
+        except StartError as error:
+            log.warning("plain torch serves, for the CUDA engine cannot: %s", error)
+            return _verified("torch", checkpoint, settings.device)
+    return _verified(_choose_for_cpu(checkpoint), checkpoint, settings.device)
+
+
+def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
     module, _, attribute = BUILT_IN.get(name, name).partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise StartError(f"GOOGLENET_ENGINE={settings.engine}: {error}") from error
-    engine: Engine = factory(checkpoint, settings.device)
+        raise StartError(f"GOOGLENET_ENGINE={name}: {error}") from error
+    engine: Engine = factory(checkpoint, device)
     off = golden_error(engine, checkpoint)
     if not off <= engine.tolerance:
         raise StartError(f"engine {engine.name} is off by {off:.4f} on the golden pictures: it would answer wrongly")
     return engine
 
 
-def _choose(settings: Settings, checkpoint: Checkpoint) -> str:
-    """torch on a GPU; on the CPU OpenVINO, if the checkpoint has been exported for it."""
-    if settings.device == "cuda" or (settings.device == "auto" and _has_gpu()):
-        return "torch"
-    if graph_file(checkpoint.file).exists():
+def _choose_for_cpu(checkpoint: Checkpoint) -> str:
+    """OpenVINO if the checkpoint has been exported for it, in int8 where that is as good and the CPU is made for it."""
+    int8 = graph_file(checkpoint.file, "openvino-int8").with_suffix(".json")
+    try:
+        if int8.exists() and has_vnni() and Export.read(checkpoint, "openvino-int8").accepted:
+            return "openvino-int8"
+    except ExportError as error:
+        raise StartError(str(error)) from error
+    if graph_file(checkpoint.file, "openvino").exists():
         return "openvino"
     log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
     return "torch"
+
+
+def has_vnni() -> bool:
+    """Whether the CPU multiplies int8 four at a time; without it int8 is little faster, or not at all."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return not flags.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def _has_gpu() -> bool:

@@ -25,8 +25,8 @@ class Settings(BaseSettings):
     engine: Annotated[
         str,
         Field(
-            pattern=r"^(auto|openvino|torch|[\w.]+:\w+)$",
-            description="auto, openvino, torch, or `module:Class` for one of your own",
+            pattern=r"^(auto|cuda|openvino|openvino-int8|torch|[\w.]+:\w+)$",
+            description="auto, cuda, openvino, openvino-int8, torch, or `module:Class` for one of your own",
         ),
     ] = "auto"
     checkpoint: Annotated[Path, Field(description="The trained network, a safetensors file")] = SHIPPED

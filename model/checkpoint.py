@@ -110,9 +110,9 @@ class Checkpoint:
         return {**weights, "golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
 
 
-def graph_file(checkpoint_file: Path) -> Path:
-    """Where the exported graph of a checkpoint is; the module that writes it is model.export."""
-    return checkpoint_file.with_suffix(".openvino.xml")
+def graph_file(checkpoint_file: Path, graph: str) -> Path:
+    """Where an exported graph of a checkpoint is: openvino or openvino-int8, both written by model.export."""
+    return checkpoint_file.with_suffix(f".{graph}.xml")
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

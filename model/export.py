@@ -1,128 +1,159 @@
-"""Checkpoint → what each engine loads, written beside it.
+"""Checkpoint → what the CPU engines load, written beside it.
 
-    python -m model.export                       the shipped checkpoint (make export)
-    python -m model.export --checkpoint FILE     one of your own
+    python -m model.export                                 the shipped checkpoint (make export)
+    python -m model.export --checkpoint FILE --data DIR    one of your own, with what it was trained on
 
-OpenVINO: NAME.openvino.xml and .bin, the inference graph with a free batch size, and NAME.openvino.json,
-which ties them to the checkpoint and says what the golden pictures must get in each precision.
+NAME.openvino.xml and .bin are the inference graph with a free batch size, NAME.openvino-int8.* the same in int8. A
+.json beside each ties it to the checkpoint and says of each precision what the golden pictures must get and how
+good it is on the validation pictures. int8 needs NNCF and the checkpoint's data; where either is missing it is left
+out, and where it costs too much accuracy it is marked as not accepted.
 """
 
 import argparse
-import hashlib
+import importlib.util
 import json
 import os
 import sys
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from model import data
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
+from model.data import DataError, Dataset
+from model.evaluate import load_graph, serving_pixels
+from model.exported import Export, Precision, sha256
 from model.labels import softmax
-from model.openvino import ov
+from model.openvino import best_precision, compile_graph, ov
 from model.preprocess import SIZE
 
+GRAPHS = ("openvino", "openvino-int8")
+SUFFIXES = (".xml", ".bin", ".json")
 
-class ExportError(Exception):
-    """The export is missing, damaged or made from another checkpoint; the message says which."""
+LOSS = 0.0010
+"""What int8 may lose of the validation accuracy in single precision and still be accepted."""
 
+BATCH = 50
 
-@dataclass(frozen=True)
-class Export:
-    """What is known of an exported graph, stored as JSON beside it."""
-
-    checkpoint: str
-    """Digest of the checkpoint it was made from."""
-    sha256: dict[str, str]
-    """Of its files, by their suffix."""
-    temperature: float
-    golden: dict[str, list[list[float]]]
-    """Probabilities of the checkpoint's golden pictures [k][classes], by precision."""
-
-    @classmethod
-    def load(cls, checkpoint: Checkpoint) -> "Export":
-        """The export beside the checkpoint, verified. Raises ExportError."""
-        path = graph_file(checkpoint.file).with_suffix(".json")
-        try:
-            export = cls(**json.loads(path.read_text()))
-            found = {suffix: _sha256(path.with_suffix(suffix)) for suffix in export.sha256}
-        except FileNotFoundError as error:
-            raise ExportError(f"{error.filename} is missing: run python -m model.export") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise ExportError(f"{path} cannot be used ({error}): run python -m model.export") from None
-        if export.checkpoint != checkpoint.version:
-            raise ExportError(f"{path} was made from another checkpoint: run python -m model.export")
-        if found != export.sha256:
-            raise ExportError(f"the files beside {path} are damaged: run python -m model.export")
-        return export
+Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""uint8 [n,96,96] → logits [n,classes] and features [n,1024] of one graph in one precision."""
 
 
-def compile_graph(path: Path, precision: str, threads: int) -> ov.CompiledModel:
-    """The graph, ready to run on the CPU in f32 or bf16."""
-    core = ov.Core()
-    hints = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-    }
-    return core.compile_model(path, "CPU", hints)
+def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]:
+    """Writes the graphs and their descriptions, each file atomically; those of an earlier export go.
+
+    Without data there is no int8 and no validation accuracy.
+    """
+    for graph in GRAPHS:  # the descriptions first: what has none is not used
+        for suffix in reversed(SUFFIXES):
+            graph_file(checkpoint.file, graph).with_suffix(suffix).unlink(missing_ok=True)
+    model = _convert(checkpoint)
+    exports = {"openvino": _write(model, "openvino", checkpoint, dataset, at_least=0.0)}
+    if dataset is not None and importlib.util.find_spec("nncf"):
+        from model.quantise import calibration, quantise
+
+        quantised = quantise(model, serving_pixels(calibration(dataset.train)).numpy())
+        reference = exports["openvino"].precisions["f32"].accuracy or 0.0
+        exports["openvino-int8"] = _write(quantised, "openvino-int8", checkpoint, dataset, at_least=reference - LOSS)
+    return exports
 
 
-def best_precision(offered: Collection[str] = ("f32", "bf16")) -> str:
-    """bf16 where it is offered and the CPU computes in it, f32 elsewhere."""
-    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "bf16" in offered and "BF16" in capabilities else "f32"
-
-
-def export(checkpoint_file: Path) -> Export:
-    """Writes the graph and its description, atomically. Raises CheckpointError."""
-    import torch  # not at the top: the engine that loads what this writes needs none
-
-    from model.evaluate import load_graph
-
-    checkpoint = Checkpoint.load(checkpoint_file)
+def _convert(checkpoint: Checkpoint) -> ov.Model:
     pixels = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8)
     program = torch.export.export(load_graph(checkpoint), (pixels,), dynamic_shapes=({0: torch.export.Dim("n")},))
     model = ov.convert_model(program)
     model.reshape([-1, SIZE, SIZE])
-    target = graph_file(checkpoint_file)
+    return model
+
+
+def _write(model: ov.Model, graph: str, checkpoint: Checkpoint, dataset: Dataset | None, at_least: float) -> Export:
+    """One graph: its files, then, from what they give, their description."""
+    target = graph_file(checkpoint.file, graph)
     part = target.with_name("part-" + target.name)
     ov.save_model(model, part, compress_to_fp16=True)
     for suffix in (".xml", ".bin"):
         os.replace(part.with_suffix(suffix), target.with_suffix(suffix))
+    precisions = {
+        precision: _describe(_runner(target, precision), checkpoint, dataset)
+        for precision in sorted({"f32", best_precision()})
+    }
     description = Export(
         checkpoint=checkpoint.version,
-        sha256={suffix: _sha256(target.with_suffix(suffix)) for suffix in (".xml", ".bin")},
-        temperature=checkpoint.metadata.temperature,
-        golden={precision: _golden(target, precision, checkpoint) for precision in sorted({"f32", best_precision()})},
+        sha256={suffix: sha256(target.with_suffix(suffix)) for suffix in (".xml", ".bin")},
+        precisions=precisions,
+        accepted=all((known.accuracy or 0.0) >= at_least - 1e-9 for known in precisions.values()),
     )
     part.with_suffix(".json").write_text(json.dumps(asdict(description)) + "\n")
     os.replace(part.with_suffix(".json"), target.with_suffix(".json"))
     return description
 
 
-def _golden(path: Path, precision: str, checkpoint: Checkpoint) -> list[list[float]]:
-    logits: NDArray[np.float32] = compile_graph(path, precision, threads=0)(checkpoint.golden.pixels)[0]
-    return [[round(float(p), 7) for p in row] for row in softmax(logits, checkpoint.metadata.temperature)]
+def _runner(path: Path, precision: str) -> Run:
+    """The exported graph over many pictures."""
+    request = compile_graph(path, precision, threads=0).create_infer_request()
+
+    def run(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, features = [], []
+        for start in range(0, len(pixels), BATCH):
+            request.infer([pixels[start : start + BATCH]], share_inputs=True)
+            logits.append(request.get_output_tensor(0).data.copy())
+            features.append(request.get_output_tensor(1).data.copy())
+        return np.concatenate(logits), np.concatenate(features)
+
+    return run
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _describe(run: Run, checkpoint: Checkpoint, dataset: Dataset | None) -> Precision:
+    """What belongs to one graph in one precision: everything that depends on its own logits and features."""
+    temperature = checkpoint.metadata.temperature
+    accuracy = None
+    if dataset is not None:
+        logits, _features = run(serving_pixels(dataset.validation.pixels).numpy())
+        accuracy = round(float((logits.argmax(1) == dataset.validation.labels.numpy()).mean()), 6)
+    golden = softmax(run(checkpoint.golden.pixels)[0], temperature)
+    return Precision(temperature, [[round(float(p), 7) for p in row] for row in golden], accuracy)
+
+
+def find_data(checkpoint: Checkpoint, directory: Path | None) -> Dataset:
+    """The data in `directory`, else Fashion-MNIST if that is what it was trained on.
+
+    Raises DataError where there is none, or of other classes.
+    """
+    if directory is None and checkpoint.metadata.training.get("data") != data.SHA256:
+        raise DataError("name the pictures it was trained on by --data")
+    dataset = data.load(directory)
+    if dataset.classes != checkpoint.metadata.classes:
+        raise DataError(f"the data has the classes {dataset.classes}, the checkpoint {checkpoint.metadata.classes}")
+    return dataset
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="what it was trained on, if not Fashion-MNIST")
     arguments = parser.parse_args()
+    missing = "NNCF is not installed: pip install nncf"
     try:
-        description = export(arguments.checkpoint)
+        checkpoint, dataset = Checkpoint.load(arguments.checkpoint), None
+        dataset = find_data(checkpoint, arguments.data)
     except CheckpointError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{graph_file(arguments.checkpoint)}: golden answers in {' and '.join(description.golden)}")
+    except DataError as error:
+        missing = str(error)
+    exports = export(checkpoint, dataset)
+    for graph, description in exports.items():
+        for precision, known in description.precisions.items():
+            accuracy = "" if known.accuracy is None else f", validation accuracy {100 * known.accuracy:.2f} %"
+            print(f"{graph_file(checkpoint.file, graph)}: golden answers in {precision}{accuracy}")
+        if not description.accepted:
+            print(f"{graph} loses more than {100 * LOSS:.2f} points: it only serves when asked for")
+    if "openvino-int8" not in exports:
+        print(f"no int8: {missing}")
     return 0
 
 

@@ -1,9 +1,29 @@
-"""OpenVINO without its telemetry: importing `openvino` would otherwise send usage events."""
+"""OpenVINO on the CPU, without its telemetry: importing `openvino`, or `nncf` before this, would send usage events."""
 
 import sys
+from collections.abc import Collection
+from pathlib import Path
 
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO then takes its own empty stand-in
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # both then take their own empty stand-ins
 
 import openvino as ov  # noqa: E402
 
-__all__ = ["ov"]
+__all__ = ["best_precision", "compile_graph", "ov"]
+
+
+def compile_graph(path: Path, precision: str, threads: int) -> ov.CompiledModel:
+    """The graph, ready to run on the CPU in f32 or bf16; what was quantised runs in int8 with either."""
+    core = ov.Core()
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
+    return core.compile_model(path, "CPU", hints)
+
+
+def best_precision(offered: Collection[str] = ("f32", "bf16")) -> str:
+    """bf16 where it is offered and the CPU computes in it, f32 elsewhere."""
+    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "bf16" in offered and "BF16" in capabilities else "f32"

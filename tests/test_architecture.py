@@ -15,6 +15,7 @@ LEAVES = {
     "model.preprocess",
     "model.checkpoint",
     "model.labels",
+    "model.exported",
 }
 ALLOWED = {
     # the model; nothing of app anywhere
@@ -28,7 +29,10 @@ ALLOWED = {
     "model.data": set(),
     "model.run": {"model.data"},
     "model.evaluate": {"model.data"},
-    "model.export": {"model.evaluate", "model.openvino"},
+    "model.exported": set(),
+    "model.fused": set(),
+    "model.quantise": {"model.data", "model.openvino"},
+    "model.export": {"model.data", "model.evaluate", "model.openvino", "model.quantise"},
     "model.train": {"model.augment", "model.data", "model.evaluate", "model.recipe", "model.run"},
     # the service
     "app.settings": set(),
@@ -39,7 +43,9 @@ ALLOWED = {
     "app.batcher": set(),
     "app.engine": set(),
     "app.engines.plain": {"app.engine"},
-    "app.engines.openvino": {"app.engine", "model.export"},
+    "app.engines.buckets": {"app.engine"},
+    "app.engines.cuda": {"app.engine", "app.engines.buckets", "app.engines.plain", "model.fused"},
+    "app.engines.openvino": {"app.engine", "model.openvino"},
     "app.classifier": {"app.decode", "app.batcher", "app.engine"},
     "app.api.service": {"app.classifier"},
     "app.api.body": set(),
@@ -55,7 +61,11 @@ ALLOWED = {
     | {"app.api.service", "app.classifier", "app.engine"},
     "app.__main__": {"app.main"},
 }
-LEAVES_KNOW = {"app.settings": {"model.checkpoint"}, "model.checkpoint": {"model.preprocess"}}
+LEAVES_KNOW = {
+    "app.settings": {"model.checkpoint"},
+    "model.checkpoint": {"model.preprocess"},
+    "model.exported": {"model.checkpoint"},
+}
 WITHOUT_TORCH = ["app.main", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
 
 
@@ -96,7 +106,11 @@ def test_everybody_keeps_to_the_arrows() -> None:
 def test_only_those_who_compute_with_it_import_torch() -> None:
     found = modules()
     touching = {name for name, path in found.items() if "torch" in imports(path, set(found))}
-    assert {name for name in touching if name.startswith("app.")} == {"app.engines.plain"}
+    assert {name for name in touching if name.startswith("app.")} == {
+        "app.engines.buckets",
+        "app.engines.cuda",
+        "app.engines.plain",
+    }
 
 
 def test_the_service_loads_without_torch() -> None:

@@ -1,5 +1,6 @@
 """What the engines load fits the checkpoint, gives its answers, and is refused otherwise."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,95 +12,180 @@ import numpy as np
 import pytest
 from conftest import Server, failed_start, run_server
 
+from app.engine import has_vnni
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
-from model.export import Export
+from model.exported import Export
 
+GRAPHS = ("openvino", "openvino-int8")
 SUFFIXES = (".xml", ".bin", ".json")
+
+
+def files(checkpoint: Path, graph: str) -> list[Path]:
+    return [graph_file(checkpoint, graph).with_suffix(suffix) for suffix in SUFFIXES]
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The shipped checkpoint and its export, to be damaged."""
-    for path in (SHIPPED, *(graph_file(SHIPPED).with_suffix(suffix) for suffix in SUFFIXES)):
+    """The shipped checkpoint and its exports, to be damaged."""
+    for path in (SHIPPED, *files(SHIPPED, "openvino"), *files(SHIPPED, "openvino-int8")):
         shutil.copy(path, tmp_path)
     return tmp_path / SHIPPED.name
 
 
-def test_the_shipped_export_belongs_to_the_shipped_checkpoint(checkpoint: Checkpoint) -> None:
-    export = Export.load(checkpoint)
-    assert {"f32", "bf16"} <= set(export.golden)
-    for precision, tolerance in (("f32", 1e-3), ("bf16", 0.03)):
-        difference = np.abs(np.array(export.golden[precision]) - checkpoint.golden.probabilities).max()
-        assert difference < tolerance, precision
+@pytest.mark.parametrize(
+    ("graph", "tolerances"),
+    [("openvino", {"f32": 1e-3, "bf16": 0.03}), ("openvino-int8", {"f32": 0.1, "bf16": 0.1})],
+)
+def test_the_shipped_exports_belong_to_the_shipped_checkpoint(
+    checkpoint: Checkpoint, graph: str, tolerances: dict[str, float]
+) -> None:
+    export = Export.load(checkpoint, graph)
+    assert set(tolerances) == set(export.precisions)
+    for precision, tolerance in tolerances.items():
+        golden = np.array(export.precisions[precision].golden)
+        assert np.abs(golden - checkpoint.golden.probabilities).max() < tolerance, precision
 
 
-def test_engines_agree(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
-    files = [[("files", content) for _, content in pictures[i : i + 50]] for i in (0, 50)]
-    with run_server(GOOGLENET_ENGINE="torch", GOOGLENET_DEVICE="cpu") as plain, plain.client() as other:
-        assert other.get("/health").json()["engine"]["name"] == "torch"
-        expected, found = (
-            [answer for part in files for answer in c.post("/predict/batch", files=part).json()["predictions"]]
-            for c in (other, client)
-        )
+def test_int8_is_accepted_if_it_is_as_good(checkpoint: Checkpoint) -> None:
+    reference = Export.load(checkpoint, "openvino").precisions["f32"].accuracy
+    int8 = Export.load(checkpoint, "openvino-int8")
+    assert reference is not None
+    assert reference == pytest.approx(checkpoint.metadata.accuracy["validation"], abs=0.001)
+    losses = [reference - (known.accuracy or 0) for known in int8.precisions.values()]
+    assert int8.accepted == (max(losses) <= 0.001 + 1e-9)
+
+
+def test_engines_agree(pictures: list[tuple[str, bytes]]) -> None:
+    parts = [[("files", content) for _, content in pictures[i : i + 50]] for i in (0, 50)]
+    answers = []
+    for engine in ("torch", "openvino"):
+        with run_server(GOOGLENET_ENGINE=engine, GOOGLENET_DEVICE="cpu") as server, server.client() as client:
+            assert client.get("/health").json()["engine"]["name"] == engine
+            batches = [client.post("/predict/batch", files=part).json()["predictions"] for part in parts]
+            answers.append([answer for batch in batches for answer in batch])
+    expected, found = answers
     for a, b in zip(expected, found, strict=True):
         assert b["probabilities"] == pytest.approx(a["probabilities"], abs=0.05)
     assert sum(a["label"] == b["label"] for a, b in zip(expected, found, strict=True)) >= 99
 
 
+def test_int8_keeps_the_labels(pictures: list[tuple[str, bytes]]) -> None:
+    parts = [[("files", content) for _, content in pictures[i : i + 50]] for i in (0, 50)]
+    labels = []
+    for engine, precisions in (("openvino", ("bf16", "fp32")), ("openvino-int8", ("int8",))):
+        with run_server(GOOGLENET_ENGINE=engine) as server, server.client() as other:
+            about = other.get("/health").json()["engine"]
+            assert (about["name"], about["device"]) == (engine, "cpu")
+            assert about["precision"] in precisions
+            answers = [other.post("/predict/batch", files=part).json()["predictions"] for part in parts]
+            labels.append([answer["label"] for part in answers for answer in part])
+    assert sum(a == b for a, b in zip(*labels, strict=True)) >= 97
+
+
 def test_a_cpu_start_needs_no_torch(server: Server, client: httpx.Client) -> None:
     engine = client.get("/health").json()["engine"]
     if engine["device"] == "cpu":
-        assert engine["name"] == "openvino"
+        int8 = has_vnni() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
+        assert engine["name"] == ("openvino-int8" if int8 else "openvino")
         assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
 
 
-def refusal(checkpoint: Path) -> str:
-    result = failed_start(GOOGLENET_CHECKPOINT=str(checkpoint), GOOGLENET_ENGINE="openvino")
+def test_int8_that_was_not_accepted_serves_only_when_asked_for(copy: Path) -> None:
+    path = graph_file(copy, "openvino-int8").with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "accepted": False}))
+    for asked, served in (("auto", "openvino"), ("openvino-int8", "openvino-int8")):
+        environment = {"GOOGLENET_CHECKPOINT": str(copy), "GOOGLENET_ENGINE": asked, "GOOGLENET_DEVICE": "cpu"}
+        with run_server(**environment) as server, server.client() as client:
+            assert client.get("/health").json()["engine"]["name"] == served
+
+
+def refusal(checkpoint: Path, engine: str) -> str:
+    result = failed_start(GOOGLENET_CHECKPOINT=str(checkpoint), GOOGLENET_ENGINE=engine)
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     return result.stderr
 
 
-def test_a_damaged_export_is_refused(copy: Path) -> None:
-    path = graph_file(copy).with_suffix(".bin")
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_damaged_export_is_refused(copy: Path, graph: str) -> None:
+    path = graph_file(copy, graph).with_suffix(".bin")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert "are damaged" in refusal(copy)
+    assert "are damaged" in refusal(copy, graph)
     path.unlink()
-    assert "is missing" in refusal(copy)
+    assert "is missing" in refusal(copy, graph)
 
 
-def test_an_export_of_another_checkpoint_is_refused(copy: Path) -> None:
-    path = graph_file(copy).with_suffix(".json")
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_an_export_of_another_checkpoint_is_refused(copy: Path, graph: str) -> None:
+    path = graph_file(copy, graph).with_suffix(".json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "checkpoint": "0" * 64}))
-    assert "was made from another checkpoint" in refusal(copy)
+    assert "was made from another checkpoint" in refusal(copy, graph)
 
 
-def test_an_export_with_wrong_answers_is_refused(copy: Path) -> None:
-    path = graph_file(copy).with_suffix(".json")
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_an_export_with_wrong_answers_is_refused(copy: Path, graph: str) -> None:
+    path = graph_file(copy, graph).with_suffix(".json")
     description = json.loads(path.read_text())
-    description["golden"] = {precision: rows[1:] + rows[:1] for precision, rows in description["golden"].items()}
+    for known in description["precisions"].values():
+        known["golden"] = known["golden"][1:] + known["golden"][:1]
     path.write_text(json.dumps(description))
-    assert "would answer wrongly" in refusal(copy)
+    assert "would answer wrongly" in refusal(copy, graph)
 
 
 def test_a_checkpoint_without_an_export_serves_all_the_same(copy: Path, boot: bytes) -> None:
-    graph_file(copy).unlink()
-    with run_server(GOOGLENET_CHECKPOINT=str(copy)) as server, server.client() as client:
+    for graph in GRAPHS:
+        for path in files(copy, graph):
+            path.unlink()
+    with run_server(GOOGLENET_CHECKPOINT=str(copy), GOOGLENET_DEVICE="cpu") as server, server.client() as client:
         assert client.get("/health").json()["engine"]["name"] == "torch"
         assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
         assert any("python -m model.export" in line for line in server.log)
 
 
-def test_exporting_again_gives_the_same(copy: Path) -> None:
-    before = Export.load(Checkpoint.load(copy))
-    command = [sys.executable, "-m", "model.export", "--checkpoint", str(copy)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def run_export(*arguments: object) -> str:
+    command = [sys.executable, "-m", "model.export", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
-    after = Export.load(Checkpoint.load(copy))
-    assert after.checkpoint == before.checkpoint
-    assert np.abs(np.array(after.golden["f32"]) - np.array(before.golden["f32"])).max() < 1e-3
-    assert sorted(path.name for path in copy.parent.iterdir()) == sorted(
-        [SHIPPED.name, *(graph_file(SHIPPED).with_suffix(suffix).name for suffix in SUFFIXES)]
-    )
+    return result.stdout
+
+
+@pytest.fixture
+def own(tmp_path: Path, checkpoint: Checkpoint, pictures: list[tuple[str, bytes]]) -> tuple[Path, Path]:
+    """A checkpoint and the folder of pictures that it knows: the shipped network and the hundred pictures."""
+    names = tuple(f"{i} {name.replace('/', ' ')}" for i, name in enumerate(checkpoint.metadata.classes))
+    for name in names:
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+    for i, (label, content) in enumerate(pictures):
+        folder = tmp_path / "pictures" / names[checkpoint.metadata.classes.index(label)]
+        (folder / f"{i}.png").write_bytes(content)
+    metadata = dataclasses.replace(checkpoint.metadata, classes=names, training={})
+    path = tmp_path / "mine" / "googlenet.safetensors"
+    dataclasses.replace(checkpoint, metadata=metadata).save(path)
+    return path, tmp_path / "pictures"
+
+
+def test_pictures_of_ones_own_are_exported_twice_the_same(own: tuple[Path, Path]) -> None:
+    path, data = own
+    exports = []
+    for _ in range(2):
+        run_export("--checkpoint", path, "--data", data)
+        exports.append([Export.load(Checkpoint.load(path), graph) for graph in GRAPHS])
+    assert exports[0] == exports[1]
+    assert {p.name for p in path.parent.iterdir()} == {
+        path.name,
+        *(p.name for graph in GRAPHS for p in files(path, graph)),
+    }
+
+
+def test_without_its_data_there_is_no_int8(copy: Path, own: tuple[Path, Path]) -> None:
+    for path in files(copy, "openvino-int8"):
+        shutil.copy(path, own[0].parent)  # of an earlier export
+    said = run_export("--checkpoint", own[0])
+    assert "no int8: name the pictures" in said
+    export = Export.load(Checkpoint.load(own[0]), "openvino")
+    assert all(known.accuracy is None for known in export.precisions.values())
+    assert not any(path.exists() for path in files(own[0], "openvino-int8"))
+    difference = np.array(export.precisions["f32"].golden) - Checkpoint.load(own[0]).golden.probabilities
+    assert np.abs(difference).max() < 1e-3

@@ -1,0 +1,73 @@
+"""What model.export wrote beside a checkpoint: each graph's description, read and verified without any engine."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.checkpoint import Checkpoint, graph_file
+
+AGAIN = "run python -m model.export"
+
+
+class ExportError(Exception):
+    """The export is missing, damaged or made from another checkpoint; the message says which."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A graph computed in one precision; all of it was worked out from what this very pair gives."""
+
+    temperature: float
+    """Logits are divided by this before softmax."""
+    golden: list[list[float]]
+    """Probabilities of the checkpoint's golden pictures, [k][classes]."""
+    accuracy: float | None
+    """Fraction of the validation pictures right; None where they were not at hand."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is known of an exported graph, stored as JSON beside it."""
+
+    checkpoint: str
+    """Digest of the checkpoint it was made from."""
+    sha256: dict[str, str]
+    """Of its files, by their suffix."""
+    precisions: dict[str, Precision]
+    """By what computes in floating point, f32 or bf16: all of it, or what quantisation left."""
+    accepted: bool
+    """Whether it is as good as the network in single precision, so that it may be chosen unasked."""
+
+    @classmethod
+    def read(cls, checkpoint: Checkpoint, graph: str) -> "Export":
+        """The description beside the checkpoint, its files not looked at. Raises ExportError."""
+        path = graph_file(checkpoint.file, graph).with_suffix(".json")
+        try:
+            values = json.loads(path.read_text())
+            precisions = {name: Precision(**known) for name, known in values.pop("precisions").items()}
+            return cls(**values, precisions=precisions)
+        except FileNotFoundError:
+            raise ExportError(f"{path} is missing: {AGAIN}") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ExportError(f"{path} cannot be used ({error}): {AGAIN}") from None
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, graph: str) -> "Export":
+        """The same, verified: it belongs to this checkpoint and its files are as they were written."""
+        export = cls.read(checkpoint, graph)
+        path = graph_file(checkpoint.file, graph)
+        if export.checkpoint != checkpoint.version:
+            raise ExportError(f"{path} was made from another checkpoint: {AGAIN}")
+        try:
+            found = {suffix: sha256(path.with_suffix(suffix)) for suffix in (".xml", ".bin")}
+        except OSError as error:
+            raise ExportError(f"{error.filename} is missing: {AGAIN}") from None
+        if found != export.sha256:
+            raise ExportError(f"{path} and its .bin are damaged: {AGAIN}")
+        return export
+
+
+def sha256(path: Path) -> str:
+    """Of a file's contents, in hexadecimal. Raises OSError."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
