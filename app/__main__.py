@@ -8,6 +8,7 @@ import tempfile
 import uvicorn
 from pydantic import ValidationError
 
+from app.cores import WORKERS
 from app.main import create_app
 from app.metrics import FOLDER
 from app.settings import Settings, explain
@@ -33,7 +34,7 @@ def main() -> int:
         _serve(settings)
         return 0
     with tempfile.TemporaryDirectory(prefix="googlenet-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ[FOLDER] = folder  # where the workers, which inherit it, add up their figures
+        os.environ |= {FOLDER: folder, WORKERS: str(settings.workers)}  # for the workers, which inherit them
         _serve(settings)
     return 0
 

@@ -69,7 +69,7 @@ class Classifier:
             seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
             metrics=metrics,
         )
-        self._decoders = ThreadPoolExecutor(usable_cores(settings.workers), thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         metrics.queue_limit.set(settings.queue_size)
         metrics.model(
             name=checkpoint.metadata.name,

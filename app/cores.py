@@ -8,10 +8,14 @@ QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota
 """cgroup v2, "quota period" or "max period"; cgroup v1, the quota alone, its period beside it."""
 
 
-def usable_cores(workers: int = 1) -> int:
-    """At least 1, for each of so many processes; a quota of one and a half cores counts as two."""
+WORKERS = "GOOGLENET_WORKERS"
+"""The setting, in the environment that the workers inherit: they share the cores."""
+
+
+def usable_cores() -> int:
+    """At least 1; a quota of one and a half cores counts as two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(_quota() or cores)) // workers)
+    return max(1, min(cores, math.ceil(_quota() or cores)) // int(os.environ.get(WORKERS, "1")))
 
 
 def _quota() -> float | None:

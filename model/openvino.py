@@ -11,14 +11,18 @@ import openvino as ov  # noqa: E402
 __all__ = ["best_precision", "compile_graph", "ov"]
 
 
-def compile_graph(path: Path, precision: str, threads: int) -> ov.CompiledModel:
-    """The graph, ready to run on the CPU in f32 or bf16; what was quantised runs in int8 with either."""
+def compile_graph(path: Path, precision: str, threads: int, streams: int = 1) -> ov.CompiledModel:
+    """The graph, ready to run on the CPU in f32 or bf16; what was quantised runs in int8 with either.
+
+    One stream computes a batch with all the threads; several, which share them, a batch each.
+    """
     core = ov.Core()
     hints = {
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": streams,
+        "ENABLE_CPU_PINNING": False,  # the cores are not this process's alone
     }
     return core.compile_model(path, "CPU", hints)
 

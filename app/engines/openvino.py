@@ -11,6 +11,9 @@ from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
 from model.openvino import best_precision, compile_graph
 
+APART = 4
+"""Pictures a core from which on each core computes its own part of the batch."""
+
 
 class OpenVinoEngine:
     """device: auto or cpu. Raises StartError if the export beside the checkpoint does not fit it."""
@@ -31,15 +34,28 @@ class OpenVinoEngine:
         self.precision = self._precision(computed)
         self.temperature = known.temperature
         self.golden = np.array(known.golden, np.float32)
-        compiled = compile_graph(graph_file(checkpoint.file, self.name), computed, usable_cores())
-        self._request = compiled.create_infer_request()
+        graph, cores = graph_file(checkpoint.file, self.name), usable_cores()
+        self._together = compile_graph(graph, computed, cores).create_infer_request()
+        apart = compile_graph(graph, computed, cores, streams=cores) if cores > 1 else None
+        self._apart = [apart.create_infer_request() for _ in range(cores)] if apart else []
 
     def _precision(self, computed: str) -> str:
         return {"f32": "fp32"}.get(computed, computed)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        self._request.infer([pixels], share_inputs=True)
-        return Outputs(*(self._request.get_output_tensor(i).data.copy() for i in range(3)))
+        if not self._apart or len(pixels) < APART * len(self._apart):
+            self._together.infer([pixels], share_inputs=True)
+            return Outputs(*(self._together.get_output_tensor(i).data.copy() for i in range(3)))
+        return self._in_parts(pixels)
+
+    def _in_parts(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """A part a core: nobody waits for the others after every layer, which is faster for many pictures."""
+        parts = np.array_split(pixels, len(self._apart))
+        for request, part in zip(self._apart, parts, strict=True):
+            request.start_async([part], share_inputs=True)
+        for request in self._apart:
+            request.wait()
+        return Outputs(*(np.concatenate([r.get_output_tensor(i).data for r in self._apart]) for i in range(3)))
 
 
 class OpenVinoInt8Engine(OpenVinoEngine):
