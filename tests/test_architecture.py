@@ -13,6 +13,9 @@ LEAVES = {
     "app.metrics",
     "model.googlenet",
     "model.preprocess",
+    "model.photo",
+    "model.background",
+    "model.silhouette",
     "model.checkpoint",
     "model.labels",
 }
@@ -20,6 +23,10 @@ ALLOWED = {
     # the model; nothing of app anywhere
     "model.googlenet": set(),
     "model.preprocess": set(),
+    "model.photo": set(),
+    "model.background": set(),
+    "model.silhouette": set(),
+    "model.remake": set(),
     "model.checkpoint": set(),
     "model.labels": set(),
     "model.augment": set(),
@@ -56,6 +63,7 @@ ALLOWED = {
     "app.__main__": {"app.main"},
 }
 LEAVES_KNOW = {"app.settings": {"model.checkpoint"}, "model.checkpoint": {"model.preprocess"}}
+LEAVES_KNOW |= {"model.preprocess": {"model.photo"}, "model.photo": {"model.background", "model.silhouette"}}
 WITHOUT_TORCH = ["app.main", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
 
 
