@@ -34,7 +34,8 @@ ALLOWED = {
     "model.openvino": set(),
     "model.data": set(),
     "model.run": {"model.data"},
-    "model.evaluate": {"model.data"},
+    "model.robustness": {"model.openvino", "model.remake"},
+    "model.evaluate": {"model.data", "model.robustness"},
     "model.export": {"model.evaluate", "model.openvino"},
     "model.train": {"model.augment", "model.data", "model.evaluate", "model.recipe", "model.run"},
     # the service
