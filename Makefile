@@ -30,6 +30,13 @@ train: $(VENV)/.everything  ## trains the shipped recipe, or goes on with it; AR
 evaluate: $(VENV)/.everything  ## accuracy of the shipped weights on the test set
 	$(RUN) -m model.evaluate $(ARGS)
 
+report: $(VENV)/.everything  ## measures everything anew and writes the model card
+	$(RUN) -m model.evaluate --report $(ARGS)
+
+calibrate: $(VENV)/.everything  ## fits temperature and outlier detector of the shipped checkpoint, and exports it
+	$(RUN) -m model.calibrate $(ARGS)
+	$(RUN) -m model.export $(ARGS)
+
 export: $(VENV)/.everything  ## rebuilds from the shipped checkpoint what the engines load
 	$(RUN) -m model.export $(ARGS)
 
@@ -38,7 +45,7 @@ $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.everything: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[train,test,check]'
+	$(PIP) -e '.[train,evaluate,test,check]'
 	touch $@ $(VENV)/.serving
 
 $(VENV)/bin/python:
@@ -46,4 +53,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: help setup serve test check format train evaluate export
+.PHONY: help setup serve test check format train evaluate report calibrate export

@@ -22,7 +22,7 @@ from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
 from app.settings import Settings
 from model.checkpoint import Checkpoint
-from model.labels import softmax
+from model.labels import probabilities
 from model.preprocess import Ground, Mode, Preprocessed
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,10 @@ class Scores:
 
     probabilities: NDArray[np.float32]
     """[classes]."""
+    ood_score: float | None
+    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
+    out_of_distribution: bool | None
+    """Whether the score is above the engine's threshold."""
 
 
 @dataclass(frozen=True)
@@ -152,17 +156,22 @@ class Classifier:
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
         """uint8 [n,96,96] → n scores; runs in the engine thread. Raises FloatingPointError for what is no number."""
-        probabilities = softmax(self.engine(pixels).logits, self.engine.temperature)
-        if not np.isfinite(probabilities).all():
+        outputs = self.engine(pixels)
+        rows = probabilities(outputs.logits, self.engine.temperature, self.checkpoint.metadata.smoothing)
+        detector, threshold = self.checkpoint.detector, self.engine.threshold
+        strange = None if detector is None else detector.score(outputs.logits, outputs.features)
+        if not np.isfinite(rows).all() or (strange is not None and not np.isfinite(strange).all()):
             raise FloatingPointError("the engine gave something that is not a number")
-        return [Scores(row) for row in probabilities]
+        if strange is None or threshold is None:
+            return [Scores(row, None, None) for row in rows]
+        return [Scores(row, score, score > threshold) for row, score in zip(rows, strange.tolist(), strict=True)]
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
             return outcome
-        likeliest = int(outcome.result.probabilities.argmax())
+        scores = outcome.result
+        likeliest = int(scores.probabilities.argmax())
+        label, confidence = self.checkpoint.metadata.classes[likeliest], float(scores.probabilities[likeliest])
         self.metrics.queue_time.observe(outcome.queued)
-        self.metrics.prediction(
-            self.checkpoint.metadata.classes[likeliest], float(outcome.result.probabilities[likeliest]), None
-        )
+        self.metrics.prediction(label, confidence, scores.out_of_distribution)
         return Prediction(prepared, outcome)

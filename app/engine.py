@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.settings import Settings
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
-from model.labels import softmax
+from model.labels import probabilities
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,9 @@ class Engine(Protocol):
     device: str
     precision: str
     temperature: float
-    """Logits are divided by this before softmax."""
+    """Of model.labels.probabilities."""
+    threshold: float | None
+    """Pictures whose out-of-distribution score is higher are flagged; None where there is no detector."""
     golden: NDArray[np.float32]
     """What the checkpoint's golden pictures must get from this very engine, [k,classes] …"""
     tolerance: float
@@ -130,8 +132,9 @@ def _has_gpu() -> bool:
 
 def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
     """The largest difference to the golden pictures' probabilities."""
-    probabilities = softmax(engine(checkpoint.golden.pixels).logits, engine.temperature)
-    return float(np.abs(probabilities - engine.golden).max())
+    logits = engine(checkpoint.golden.pixels).logits
+    found = probabilities(logits, engine.temperature, checkpoint.metadata.smoothing)
+    return float(np.abs(found - engine.golden).max())
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:

@@ -1,9 +1,10 @@
 """A trained network in one safetensors file that says everything needed to serve it.
 
-Tensors: the folded network's weights in half precision under `network.`, and the golden pictures with
-the probabilities they must get. Metadata: classes, input size, normalisation, temperature, how it was
-trained and how well it does. A digest over all of it refuses a file in which one bit has changed;
-nothing is ever unpickled. Needs neither torch nor the network, so any engine or tool can read it.
+Tensors: the folded network's weights in half precision under `network.`, the out-of-distribution
+detector's under `detector.`, and the golden pictures with the probabilities they must get. Metadata:
+classes, input size, normalisation, temperature, threshold, how it was trained and how well it does. A
+digest over all of it refuses a file in which one bit has changed; nothing is ever unpickled. Needs
+neither torch nor the network, so any engine or tool can read it.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from model import preprocess
+from model.outliers import Detector
 
 SHIPPED = Path(__file__).parent / "weights" / "googlenet.safetensors"
 
@@ -44,7 +46,11 @@ class Metadata:
     training: dict[str, Any]
     """Recipe, seed, data checksums, git commit, versions: what it takes to train it again."""
     temperature: float = 1.0
-    """Logits are divided by this before softmax."""
+    """Logits are divided by this before softmax …"""
+    smoothing: float = 0.0
+    """… after this label smoothing, which the network was trained with, was taken out of them."""
+    threshold: float | None = None
+    """Pictures the detector scores higher are out of distribution; None where there is no detector."""
     architecture: str = "GoogLeNet"
     input_size: int = preprocess.SIZE
     preprocessing: int = preprocess.VERSION
@@ -67,6 +73,8 @@ class Checkpoint:
     weights: dict[str, NDArray[np.generic]]
     golden: Golden
     metadata: Metadata
+    detector: Detector | None = None
+    """None where there was too little to fit one on."""
     file: Path = Path()
     """Where it was read from; its exports lie beside it."""
     version: str = ""
@@ -102,17 +110,24 @@ class Checkpoint:
                 f"{metadata.preprocessing}; this is GoogLeNet, {preprocess.SIZE} px, preprocessing {preprocess.VERSION}"
             )
         golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
-        weights = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
-        return cls(weights, golden, metadata, path, digest)
+        parts = _under("detector.", tensors)
+        detector = Detector(**parts) if parts else None
+        return cls(_under("network.", tensors), golden, metadata, detector, path, digest)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         weights = {f"network.{name}": tensor for name, tensor in self.weights.items()}
-        return {**weights, "golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
+        detector = {} if self.detector is None else {f"detector.{name}": a for name, a in vars(self.detector).items()}
+        golden = {"golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
+        return {**weights, **detector, **golden}
 
 
 def graph_file(checkpoint_file: Path, graph: str) -> Path:
     """Where an exported graph of a checkpoint is: openvino or openvino-int8, both written by model.export."""
     return checkpoint_file.with_suffix(f".{graph}.xml")
+
+
+def _under(prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

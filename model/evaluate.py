@@ -4,6 +4,9 @@ python -m model.evaluate                       the shipped checkpoint on the who
 python -m model.evaluate --first 1000          on its first 1,000 pictures
 python -m model.evaluate --checkpoint FILE --data DIR
 python -m model.evaluate --robustness          the test set re-made as uploads, recipe by recipe
+python -m model.evaluate --calibration         how far its probabilities can be taken at their word
+python -m model.evaluate --outliers            how well it tells what is no garment
+python -m model.evaluate --report              everything, into the model card (make report)
 """
 
 import argparse
@@ -12,42 +15,14 @@ from collections.abc import Sequence
 from multiprocessing import Pool
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from model import data, robustness
+from model import card, data, measures, robustness
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError
-from model.data import DataError, Split
-from model.googlenet import GoogLeNet, InferenceGraph
-from model.preprocess import SIZE, native
-
-
-def load_graph(checkpoint: Checkpoint) -> InferenceGraph:
-    """The checkpoint's network as every engine runs it, in single precision on the CPU."""
-    network = GoogLeNet(len(checkpoint.metadata.classes))
-    network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
-    return InferenceGraph(network.eval(), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
-
-
-def serving_pixels(pixels: Tensor) -> Tensor:
-    """uint8 [n,h,w] → uint8 [n,96,96], each picture by the service's own preprocessing."""
-    if pixels.shape[1:] == (SIZE, SIZE):
-        return pixels
-    return torch.from_numpy(np.stack([native(Image.fromarray(picture)) for picture in pixels.numpy()]))
-
-
-@torch.inference_mode()
-def predict(graph: InferenceGraph, pixels: Tensor, batch_size: int = 250) -> Tensor:
-    """uint8 [n,96,96] → logits float32 [n,classes]."""
-    return torch.cat([graph(batch)[0] for batch in torch.split(pixels, batch_size)])
-
-
-def accuracy(graph: InferenceGraph, split: Split) -> float:
-    """Fraction of the pictures whose likeliest class is the right one."""
-    predicted = predict(graph, serving_pixels(split.pixels)).argmax(1)
-    return (predicted == split.labels).double().mean().item()
+from model.data import DataError, Dataset, Split
+from model.predict import load_graph, predict, serving_pixels
+from model.served import ways
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -69,6 +44,28 @@ def confusion_table(matrix: Tensor, classes: Sequence[str]) -> str:
 
 
 def main() -> int:
+    arguments = _arguments()
+    try:
+        checkpoint, dataset = Checkpoint.load(arguments.checkpoint), data.load(arguments.data)
+        if checkpoint.metadata.classes != dataset.classes:
+            raise DataError(f"the checkpoint knows {checkpoint.metadata.classes}, the data has {dataset.classes}")
+        split = (dataset.test if arguments.split == "test" else dataset.validation)[: arguments.first]
+        if arguments.report:
+            card.write(checkpoint, dataset)
+            print(f"written: {card.CARD} and what is in {card.PICTURES}")
+        elif arguments.calibration or arguments.outliers:
+            _measure(checkpoint, dataset, arguments)
+        elif arguments.robustness:
+            _robustness(checkpoint, split, arguments.only)
+        else:
+            _accuracy(checkpoint, split, arguments.split)
+    except (CheckpointError, DataError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
@@ -76,44 +73,42 @@ def main() -> int:
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--robustness", action="store_true", help="accuracy on re-made pictures, beside the clean one")
     parser.add_argument("--only", default="", metavar="TEXT", help="of those, recipes whose name contains TEXT")
-    arguments = parser.parse_args()
-    try:
-        checkpoint, dataset = Checkpoint.load(arguments.checkpoint), data.load(arguments.data)
-    except (CheckpointError, DataError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    for name, meaning in (
+        ("calibration", "calibration error, likelihood and Brier score, by engine and step"),
+        ("outliers", "every way to tell what is no garment, on every set"),
+        ("report", "all of it, into the model card and its pictures"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=meaning)
+    return parser.parse_args()
+
+
+def _accuracy(checkpoint: Checkpoint, split: Split, name: str) -> None:
     classes = checkpoint.metadata.classes
-    if classes != dataset.classes:
-        print(f"the checkpoint knows {classes}, the data has {dataset.classes}", file=sys.stderr)
-        return 1
-    split = (dataset.test if arguments.split == "test" else dataset.validation)[: arguments.first]
-    if arguments.robustness:
-        return _robustness(checkpoint, split, arguments.only)
     predicted = predict(load_graph(checkpoint), serving_pixels(split.pixels)).argmax(1)
     matrix = confusion(predicted, split.labels, len(classes))
     print(confusion_table(matrix, classes))
     right = int(matrix.diagonal().sum())
     share = f"{100 * right / len(split):.2f} % ({right} of {len(split)})"
-    print(f"\n{arguments.split} accuracy {share}  {arguments.checkpoint}")
-    return 0
+    print(f"\n{name} accuracy {share}  {checkpoint.file}")
 
 
-def _robustness(checkpoint: Checkpoint, split: Split, only: str) -> int:
+def _measure(checkpoint: Checkpoint, dataset: Dataset, arguments: argparse.Namespace) -> None:
+    served = ways(checkpoint)
+    found = measures.outputs(served, dataset)
+    if arguments.calibration:
+        print(card.calibration_tables(measures.calibration(checkpoint, dataset, served, found)))
+    if arguments.outliers:
+        print(card.outlier_tables(measures.outliers(checkpoint, dataset, served, found)))
+
+
+def _robustness(checkpoint: Checkpoint, split: Split, only: str) -> None:
     if split.pixels.shape[1:] != (28, 28):
-        print("only pictures as Fashion-MNIST's, 28×28, can be re-made", file=sys.stderr)
-        return 1
+        raise DataError("only pictures as Fashion-MNIST's, 28×28, can be re-made")
     with Pool() as pool:  # before anything starts threads: it forks
-        network = robustness.exported(checkpoint) or _torch_network(checkpoint)
-        found = robustness.rows(network, split.pixels.numpy(), split.labels.numpy(), pool, only)
+        found = robustness.rows(ways(checkpoint)[-1], split.pixels.numpy(), split.labels.numpy(), pool, only)
         for line in robustness.table(found):
             print(line, flush=True)
     print(f"\nn = {len(split)}; percent, lost against clean in points; ! more than allowed")
-    return 0
-
-
-def _torch_network(checkpoint: Checkpoint) -> robustness.Network:
-    graph = load_graph(checkpoint)
-    return lambda pixels: predict(graph, torch.from_numpy(pixels)).numpy()
 
 
 if __name__ == "__main__":

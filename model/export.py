@@ -14,7 +14,6 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import data
+from model import calibrate, data
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
 from model.data import DataError, Dataset
-from model.evaluate import load_graph, serving_pixels
 from model.exported import Export, Precision, sha256
-from model.labels import softmax
+from model.labels import probabilities
 from model.openvino import best_precision, compile_graph, ov
+from model.predict import Outputs, Run, load_graph, serving_pixels
 from model.preprocess import SIZE
 
 GRAPHS = ("openvino", "openvino-int8")
@@ -38,9 +37,6 @@ LOSS = 0.0010
 """What int8 may lose of the validation accuracy in single precision and still be accepted."""
 
 BATCH = 50
-
-Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""uint8 [n,96,96] → logits [n,classes] and features [n,1024] of one graph in one precision."""
 
 
 def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]:
@@ -78,7 +74,7 @@ def _write(model: ov.Model, graph: str, checkpoint: Checkpoint, dataset: Dataset
     for suffix in (".xml", ".bin"):
         os.replace(part.with_suffix(suffix), target.with_suffix(suffix))
     precisions = {
-        precision: _describe(_runner(target, precision), checkpoint, dataset)
+        precision: _describe(graph_runner(target, precision), checkpoint, dataset)
         for precision in sorted({"f32", best_precision()})
     }
     description = Export(
@@ -92,30 +88,32 @@ def _write(model: ov.Model, graph: str, checkpoint: Checkpoint, dataset: Dataset
     return description
 
 
-def _runner(path: Path, precision: str) -> Run:
+def graph_runner(path: Path, precision: str) -> Run:
     """The exported graph over many pictures."""
     request = compile_graph(path, precision, threads=0).create_infer_request()
 
-    def run(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(pixels: NDArray[np.uint8]) -> Outputs:
         logits, features = [], []
         for start in range(0, len(pixels), BATCH):
             request.infer([pixels[start : start + BATCH]], share_inputs=True)
             logits.append(request.get_output_tensor(0).data.copy())
             features.append(request.get_output_tensor(1).data.copy())
-        return np.concatenate(logits), np.concatenate(features)
+        return Outputs(np.concatenate(logits), np.concatenate(features))
 
     return run
 
 
 def _describe(run: Run, checkpoint: Checkpoint, dataset: Dataset | None) -> Precision:
     """What belongs to one graph in one precision: everything that depends on its own logits and features."""
-    temperature = checkpoint.metadata.temperature
-    accuracy = None
+    metadata, accuracy, fitted = checkpoint.metadata, None, None
     if dataset is not None:
-        logits, _features = run(serving_pixels(dataset.validation.pixels).numpy())
-        accuracy = round(float((logits.argmax(1) == dataset.validation.labels.numpy()).mean()), 6)
-    golden = softmax(run(checkpoint.golden.pixels)[0], temperature)
-    return Precision(temperature, [[round(float(p), 7) for p in row] for row in golden], accuracy)
+        outputs, labels = run(serving_pixels(dataset.validation.pixels).numpy()), dataset.validation.labels.numpy()
+        accuracy = round(float((outputs.logits.argmax(1) == labels).mean()), 6)
+        fitted = calibrate.fit(outputs, labels, metadata.smoothing, checkpoint.detector)
+    fitted = fitted or calibrate.Fitted(metadata.temperature, metadata.threshold)
+    golden = probabilities(run(checkpoint.golden.pixels).logits, fitted.temperature, metadata.smoothing)
+    rows = [[round(float(p), 7) for p in row] for row in golden]
+    return Precision(fitted.temperature, fitted.threshold, rows, accuracy)
 
 
 def find_data(checkpoint: Checkpoint, directory: Path | None) -> Dataset:

@@ -19,7 +19,9 @@ class Precision:
     """A graph computed in one precision; all of it was worked out from what this very pair gives."""
 
     temperature: float
-    """Logits are divided by this before softmax."""
+    """Of model.labels.probabilities, fitted on what the validation pictures get from this very pair."""
+    threshold: float | None
+    """Of the out-of-distribution score, found in the same way; None where the checkpoint has no detector."""
     golden: list[list[float]]
     """Probabilities of the checkpoint's golden pictures, [k][classes]."""
     accuracy: float | None

@@ -1,12 +1,14 @@
 """Accuracy on the test set re-made as uploads, beside the clean figure: `python -m model.evaluate --robustness`.
 
+With it the calibration error and the share called out of distribution.
+
 Every file is opened and preprocessed as the service does it, once by `auto` and once by `native`. Pictures
 that come out the same to the pixel are put through the network once.
 """
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import Pool
@@ -15,19 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.checkpoint import Checkpoint, graph_file
-from model.labels import softmax
-from model.openvino import ov
 from model.preprocess import Preprocessed, native, preprocess
+from model.reliability import measure
 from model.remake import GROUPS, remake
+from model.served import Answers, Served
 
 Pixels = NDArray[np.uint8]
-Logits = NDArray[np.float32]
-Network = Callable[[Pixels], Logits]
-"""uint8 [n,96,96] → logits [n,classes]."""
-
-TOGETHER = 100
-"""Pictures in a batch."""
+Known = dict[bytes, tuple[NDArray[np.float32], bool]]
+"""Probabilities of every picture that the network has seen and whether it was flagged, by the picture's hash."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +41,40 @@ class Row:
     """Judged to be photos, …"""
     inverted: float
     certain: float
+    ece: float
+    """Expected calibration error of `auto` …"""
+    flagged: float | None
+    """… and the share of it that is called out of distribution."""
 
 
-def rows(network: Network, pixels: Pixels, labels: NDArray[np.int64], pool: Pool, only: str = "") -> Iterator[Row]:
+def rows(served: Served, pixels: Pixels, labels: NDArray[np.int64], pool: Pool, only: str = "") -> Iterator[Row]:
     """Pictures uint8 [n,28,28] and their labels; the first row is the clean figure. `only` picks recipes by name."""
-    known: dict[bytes, int] = {}
-    clean = _classify(network, [native(Image.fromarray(picture)) for picture in pixels], known)
-    right = float((clean == labels).mean())
-    yield Row("clean", 0.0, "28×28, as it is", right, right, 0, 0, 1)
+    known: Known = {}
+    clean = _answers(served, [native(Image.fromarray(picture)) for picture in pixels], known)
+    right = _accuracy(clean, labels)
+    yield Row("clean", 0.0, "28×28, as it is", right, right, 0, 0, 1, *_trust(clean, labels))
     for group, (allowed, recipes) in GROUPS.items():
         for recipe in recipes:
             if only not in recipe:
                 continue
             made = pool.starmap(partial(_prepare, recipe), enumerate(pixels), chunksize=50)
             auto = [result for result, _ in made]
+            answers = _answers(served, [result.pixels for result in auto], known)
             yield Row(
                 *(group, allowed, recipe),
-                float((_classify(network, [result.pixels for result in auto], known) == labels).mean()),
-                float((_classify(network, [plain for _, plain in made], known) == labels).mean()),
+                _accuracy(answers, labels),
+                _accuracy(_answers(served, [plain for _, plain in made], known), labels),
                 float(np.mean([result.mode == "photo" for result in auto])),
                 float(np.mean([result.inverted for result in auto])),
                 float(np.mean([result.certain for result in auto])),
+                *_trust(answers, labels),
             )
 
 
 def table(found: Iterator[Row]) -> Iterator[str]:
     """The rows as text, each as soon as it is there: percent, and points lost against the first, clean one."""
     head = f"{'auto':>7}{'lost':>7}{'allowed':>9}{'native':>9}{'lost':>7}{'photo':>8}{'inverted':>10}{'certain':>9}"
+    head += f"{'ECE':>7}{'flagged':>9}"
     yield " " * 24 + head
     group, clean = "clean", None
     for row in found:
@@ -78,30 +82,14 @@ def table(found: Iterator[Row]) -> Iterator[str]:
         if row.group != group:
             group = row.group
             yield f"\n{group}"
+        flagged = "" if row.flagged is None else f"{100 * row.flagged:.1f}"
         auto, plain = 100 * row.auto, 100 * row.native
         allowed = "" if row.allowed is None else f"{row.allowed:.1f}"
         mark = "!" if row.allowed is not None and clean - auto > row.allowed + 1e-9 else " "
         yield (
             f"{row.recipe:24}{auto:7.2f}{clean - auto:7.2f}{allowed:>8}{mark}{plain:9.2f}{clean - plain:7.2f}"
-            f"{100 * row.photo:8.1f}{100 * row.inverted:10.1f}{100 * row.certain:9.1f}"
+            f"{100 * row.photo:8.1f}{100 * row.inverted:10.1f}{100 * row.certain:9.1f}{100 * row.ece:7.2f}{flagged:>9}"
         )
-
-
-def exported(checkpoint: Checkpoint) -> Network | None:
-    """The graph that the service runs on the CPU, in its precision; None if there is none of this checkpoint."""
-    path = graph_file(checkpoint.file)
-    if not path.exists():
-        return None
-    core = ov.Core()
-    precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-
-    def network(pixels: Pixels) -> Logits:
-        logits: Logits = compiled(pixels)[0]
-        return logits
-
-    golden = softmax(network(checkpoint.golden.pixels), checkpoint.metadata.temperature)
-    return network if np.abs(golden - checkpoint.golden.probabilities).max() < 0.05 else None
 
 
 def _prepare(recipe: str, number: int, picture: Pixels) -> tuple[Preprocessed, Pixels]:
@@ -112,12 +100,24 @@ def _prepare(recipe: str, number: int, picture: Pixels) -> tuple[Preprocessed, P
     return result, plain.pixels
 
 
-def _classify(network: Network, pictures: Sequence[Pixels], known: dict[bytes, int]) -> NDArray[np.int64]:
-    """Class numbers; `known` remembers every picture that the network has seen."""
+def _answers(served: Served, pictures: Sequence[Pixels], known: Known) -> Answers:
+    """What the service says of them; `known` remembers it."""
     keys = [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in pictures]
-    new = list({key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}.items())
-    for start in range(0, len(new), TOGETHER):
-        batch = new[start : start + TOGETHER]
-        likeliest = network(np.stack([picture for _, picture in batch])).argmax(axis=1)
-        known.update(zip((key for key, _ in batch), likeliest.tolist(), strict=True))
-    return np.array([known[key] for key in keys])
+    new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}
+    if new:
+        answers = served.answers(served.run(np.stack(list(new.values()))))
+        marks = [False] * len(new) if answers.flagged is None else answers.flagged.tolist()
+        known.update(zip(new, zip(answers.probabilities, marks, strict=True), strict=True))
+    found = [known[key] for key in keys]
+    flagged = None if served.threshold is None else np.array([mark for _, mark in found])
+    return Answers(np.stack([row for row, _ in found]), flagged)
+
+
+def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> float:
+    return float((answers.probabilities.argmax(1) == labels).mean())
+
+
+def _trust(answers: Answers, labels: NDArray[np.int64]) -> tuple[float, float | None]:
+    """Calibration error and share flagged."""
+    flagged = None if answers.flagged is None else float(answers.flagged.mean())
+    return measure(answers.probabilities, labels).ece, flagged

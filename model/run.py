@@ -7,7 +7,6 @@ last one written; nothing is pickled.
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from model import plots
 from model.data import DataError
 
 
@@ -82,7 +82,7 @@ class Run:
         part = self.folder / "part.json"
         part.write_text(json.dumps(history, indent=1) + "\n")
         os.replace(part, self.folder / "history.json")
-        _plot(history, self.folder / "curves.png")
+        plots.curves(history, self.folder / "curves.png")
 
 
 def _parameters(optimizer: torch.optim.SGD) -> list[Tensor]:
@@ -98,26 +98,3 @@ def _named_tensors(network: nn.Module, average: nn.Module, momentum: dict[str, T
     modules = {"network": network, "average": average}
     states = {f"{key}.{name}": t for key, module in modules.items() for name, t in module.state_dict().items()}
     return {**states, **momentum}
-
-
-def _plot(history: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["loss"] for row in history], label="training loss")
-    right.plot(epochs, [row["accuracy"] for row in history], label="training, augmented")
-    right.plot(epochs, [row["validation"] for row in history], label="validation, averaged weights")
-    right.set_ylim(bottom=max(0.0, min(row["validation"] for row in history[-10:]) - 0.08), top=1)
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-        axes.legend()
-        changes = [b["epoch"] - 0.5 for a, b in pairwise(history) if a["resolution"] != b["resolution"]]
-        for epoch in changes:
-            axes.axvline(epoch, linestyle=":", color="gray")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)

@@ -31,10 +31,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from model import augment, data
+from model.calibrate import calibrated
 from model.checkpoint import Checkpoint, CheckpointError, Golden, Metadata
 from model.data import DataError, Dataset, Split
-from model.evaluate import accuracy, load_graph, predict, serving_pixels
 from model.googlenet import Convolution, GoogLeNet, InferenceGraph
+from model.predict import accuracy, load_graph, predict, serving_pixels
 from model.recipe import RECIPES, Recipe
 from model.run import Progress, Run
 
@@ -206,7 +207,7 @@ class Trainer:
         return correct / len(self.validation)
 
     def checkpoint(self) -> Checkpoint:
-        """The averaged network, folded, in half precision, with its figures and golden pictures."""
+        """The averaged network, folded, in half precision, calibrated, with its figures and golden pictures."""
         network = self.average
         if self.recipe.batch_norm:
             with _autocast(self.device):
@@ -226,7 +227,7 @@ class Trainer:
         )
         weights = {name: tensor.half().numpy() for name, tensor in network.state_dict().items()}
         probabilities = functional.softmax(predict(graph, golden), dim=1).numpy()
-        return Checkpoint(weights, Golden(golden.numpy(), probabilities), metadata)
+        return calibrated(Checkpoint(weights, Golden(golden.numpy(), probabilities), metadata), self.dataset)
 
     def _calibration_batches(self) -> Iterator[Tensor]:
         """Training batches at the final size, for the averaged weights' own batch statistics."""

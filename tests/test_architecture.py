@@ -18,6 +18,7 @@ LEAVES = {
     "model.silhouette",
     "model.checkpoint",
     "model.labels",
+    "model.outliers",
     "model.exported",
 }
 ALLOWED = {
@@ -30,18 +31,35 @@ ALLOWED = {
     "model.remake": set(),
     "model.checkpoint": set(),
     "model.labels": set(),
+    "model.outliers": set(),
     "model.augment": set(),
     "model.recipe": set(),
     "model.openvino": set(),
     "model.data": set(),
-    "model.run": {"model.data"},
-    "model.robustness": {"model.openvino", "model.remake"},
-    "model.evaluate": {"model.data", "model.robustness"},
+    "model.plots": set(),
+    "model.run": {"model.data", "model.plots"},
     "model.exported": set(),
     "model.fused": set(),
     "model.quantise": {"model.data", "model.openvino"},
-    "model.export": {"model.data", "model.evaluate", "model.openvino", "model.quantise"},
-    "model.train": {"model.augment", "model.data", "model.evaluate", "model.recipe", "model.run"},
+    "model.export": {"model.calibrate", "model.data", "model.openvino", "model.predict", "model.quantise"},
+    "model.train": {"model.augment", "model.calibrate", "model.data", "model.predict", "model.recipe", "model.run"},
+    "model.predict": {"model.data"},
+    "model.reliability": set(),
+    "model.drawing": set(),
+    "model.strangers": {"model.drawing"},
+    "model.variants": set(),
+    "model.exposure": {"model.data", "model.predict", "model.strangers", "model.variants"},
+    "model.calibrate": {"model.data", "model.exposure", "model.predict", "model.reliability"},
+    # its evaluation
+    "model.served": {"model.export", "model.openvino", "model.predict"},
+    "model.robustness": {"model.reliability", "model.remake", "model.served"},
+    "model.judges": set(),
+    "model.comparison": {"model.exposure", "model.predict"},
+    "model.measures": {"model.comparison", "model.data", "model.exposure", "model.judges", "model.predict"}
+    | {"model.reliability", "model.robustness", "model.served"},
+    "model.card": {"model.data", "model.measures", "model.plots"},
+    "model.evaluate": {"model.card", "model.data", "model.measures", "model.predict", "model.robustness"}
+    | {"model.served"},
     # the service
     "app.settings": set(),
     "app.errors": set(),
@@ -71,7 +89,7 @@ ALLOWED = {
 }
 LEAVES_KNOW = {
     "app.settings": {"model.checkpoint"},
-    "model.checkpoint": {"model.preprocess"},
+    "model.checkpoint": {"model.outliers", "model.preprocess"},
     "model.exported": {"model.checkpoint"},
     "model.preprocess": {"model.photo"},
     "model.photo": {"model.background", "model.silhouette"},

@@ -10,7 +10,8 @@ from conftest import failed_start
 from safetensors.numpy import load_file, save_file
 
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError
-from model.evaluate import load_graph, predict
+from model.labels import probabilities
+from model.predict import load_graph, predict
 
 
 def test_the_shipped_checkpoint_describes_itself(checkpoint: Checkpoint) -> None:
@@ -25,10 +26,10 @@ def test_the_shipped_checkpoint_describes_itself(checkpoint: Checkpoint) -> None
 
 
 def test_golden_pictures_get_their_probabilities(checkpoint: Checkpoint) -> None:
-    logits = predict(load_graph(checkpoint), torch.from_numpy(checkpoint.golden.pixels))
-    probabilities = torch.softmax(logits / checkpoint.metadata.temperature, 1).numpy()
-    assert len(probabilities) >= 3
-    assert np.abs(probabilities - checkpoint.golden.probabilities).max() < 1e-3
+    logits = predict(load_graph(checkpoint), torch.from_numpy(checkpoint.golden.pixels)).numpy()
+    found = probabilities(logits, checkpoint.metadata.temperature, checkpoint.metadata.smoothing)
+    assert len(found) >= 3
+    assert np.abs(found - checkpoint.golden.probabilities).max() < 1e-3
 
 
 def test_saving_and_loading_keeps_everything(checkpoint: Checkpoint, tmp_path: Path) -> None:

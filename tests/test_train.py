@@ -77,6 +77,9 @@ def test_it_learns_and_what_it_made_can_be_served(tree: Path, tmp_path: Path) ->
         picture = (tree / "trouser").iterdir().__next__().read_bytes()
         answer = client.post("/predict", files={"file": picture}).json()
     assert set(answer["probabilities"]) == {"ankle-boot", "trouser"}
+    assert answer["out_of_distribution"] is None  # twelve validation pictures are too few to say
+    assert checkpoint.detector is None
+    assert checkpoint.metadata.temperature == 1
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])

@@ -106,6 +106,8 @@ class _Writer:
             "class_id": likeliest[0],
             "confidence": values[likeliest[0]],
             "probabilities": {self.classes[i]: values[i] for i in shown},
+            "out_of_distribution": answer.result.out_of_distribution,
+            "ood_score": None if answer.result.ood_score is None else round(answer.result.ood_score, 4),
             "preprocessing": {
                 "mode": preprocessed.mode,
                 "inverted": preprocessed.inverted,

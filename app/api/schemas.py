@@ -51,6 +51,10 @@ class Prediction(BaseModel):
     probabilities: dict[str, float] = Field(
         description="Every class in class order; with top_k the k likeliest, likeliest first"
     )
+    out_of_distribution: bool | None = Field(
+        description="Most likely no garment, or none the network can judge; null where the checkpoint cannot tell"
+    )
+    ood_score: float | None = Field(description="How strange the picture is: higher is stranger", examples=[-7.31])
     preprocessing: Preprocessing
     model: Model
     timing_ms: Timing

@@ -67,7 +67,7 @@ class CudaEngine:
         if not torch.cuda.is_available():
             raise StartError("GOOGLENET_ENGINE=cuda: torch finds no usable GPU")
         self.golden = checkpoint.golden.probabilities
-        self.temperature = checkpoint.metadata.temperature
+        self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
         torch.backends.cudnn.benchmark = True  # few sizes, each used for long
         try:
             self.precision, self._buckets = self._fastest(checkpoint)

@@ -32,7 +32,7 @@ class OpenVinoEngine:
         computed = best_precision(export.precisions)
         known = export.precisions[computed]
         self.precision = self._precision(computed)
-        self.temperature = known.temperature
+        self.temperature, self.threshold = known.temperature, known.threshold
         self.golden = np.array(known.golden, np.float32)
         graph, cores = graph_file(checkpoint.file, self.name), usable_cores()
         self._together = compile_graph(graph, computed, cores).create_infer_request()

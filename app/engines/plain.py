@@ -22,7 +22,7 @@ class TorchEngine:
             raise StartError("GOOGLENET_DEVICE=cuda: torch finds no usable GPU")
         self.device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.golden = checkpoint.golden.probabilities
-        self.temperature = checkpoint.metadata.temperature
+        self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
         torch.backends.cudnn.allow_tf32 = False  # single precision, as it says
         torch.set_num_threads(usable_cores())
         graph = InferenceGraph(load_network(checkpoint), checkpoint.metadata.mean, checkpoint.metadata.std).eval()

@@ -17,7 +17,8 @@ from PIL import Image
 from app.api.schemas import Prediction
 from model.checkpoint import Checkpoint
 from model.data import Dataset
-from model.evaluate import confusion, load_graph, predict, serving_pixels
+from model.evaluate import confusion
+from model.predict import load_graph, predict, serving_pixels
 
 
 def png(picture: np.ndarray) -> bytes:

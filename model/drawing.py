@@ -1,0 +1,85 @@
+"""What strangers are drawn with: lines, outlines, discs that hide one another, random fields."""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import ImageDraw
+
+Picture = NDArray[np.float32]
+"""[side,side], 0 black to 1 white."""
+
+
+def line(pen: ImageDraw.ImageDraw, path: NDArray[np.float64], width: int, gray: int = 255) -> None:
+    """A line with round ends and corners; float [n,2]."""
+    pen.line([tuple(point) for point in path], fill=gray, width=max(1, width), joint="curve")
+    if width > 2:
+        for x, y in (path[0], path[-1]):
+            pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=gray)
+
+
+def _straight(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    ends: NDArray[np.float64] = points[:2] + np.array([[0, 0], [0.1, 0.1]])  # a dot where both are one place
+    return ends
+
+
+def _bezier(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    t = np.linspace(0, 1, 24)[:, None]
+    a, b, c, d = points
+    curve: NDArray[np.float64] = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+    return curve
+
+
+def _arc(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part of an ellipse between two corners of its box; how much of it the other two points say."""
+    start, extent = points[2].sum() / 20, 1.5 + abs(points[3] - points[2]).sum() / 40
+    angles = np.linspace(start, start + min(extent, 2 * np.pi), 30)
+    centre, radii = points[:2].mean(0), np.maximum(abs(points[0] - points[1]) / 2, 6)
+    curve: NDArray[np.float64] = centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return curve
+
+
+STROKES = (_straight, _straight, _bezier, _arc)
+
+
+def outline(rng: Generator) -> NDArray[np.float64]:
+    """Corners of a round, a regular, a starry or an irregular figure of radius 1, float [n,2]."""
+    corners = int(rng.choice([3, 4, 4, 5, 6, 8, 40]))
+    steps = np.sort(rng.random(corners)) if rng.random() < 0.3 else np.arange(corners) / corners
+    angles = 2 * np.pi * (steps + rng.random())
+    radii = np.where(np.arange(corners) % 2, rng.uniform(0.3, 0.6), 1) if rng.random() < 0.3 else np.ones(corners)
+    figure: NDArray[np.float64] = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+    return figure
+
+
+def dead_leaves(rng: Generator, side: int) -> Picture:
+    """Discs and squares that hide one another, their sizes by a power law: the statistics of photographs."""
+    picture = np.zeros((side, side), np.float32)
+    y, x = np.mgrid[:side, :side] / side
+    for _ in range(int(rng.integers(40, 200))):
+        radius = 0.02 / np.sqrt(rng.uniform(0.003, 1))
+        a, b = rng.uniform(0, 1, 2)
+        distance = np.hypot(y - a, x - b) if rng.random() < 0.6 else np.maximum(abs(y - a), abs(x - b))
+        picture[distance < radius] = rng.random()
+    return clip(picture + rng.uniform(0, 0.1) * spectrum(rng, side, 1))
+
+
+def spectrum(rng: Generator, side: int, slope: float) -> Picture:
+    """A Gaussian field with amplitude f^-slope, mean 0 and standard deviation 1."""
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    frequency[0, 0] = 1
+    amplitude = frequency**-slope
+    amplitude[0, 0] = 0
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(side, side))) * amplitude, s=(side, side))
+    scaled: Picture = (field / field.std()).astype(np.float32)
+    return scaled
+
+
+def stretch(values: NDArray[np.floating]) -> Picture:
+    """Any range → 0–1."""
+    low, high = values.min(), values.max()
+    return clip((values - low) / max(high - low, 1e-9))
+
+
+def clip(values: NDArray[np.floating]) -> Picture:
+    picture: Picture = np.clip(values, 0, 1).astype(np.float32)
+    return picture

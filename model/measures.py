@@ -1,0 +1,183 @@
+"""Every figure of the model card, measured on a checkpoint, its exports and its data, as plain values for JSON."""
+
+import os
+import platform
+import re
+import sys
+from dataclasses import asdict
+from multiprocessing import Pool
+from multiprocessing.pool import Pool as ProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import comparison, exposure, judges, robustness
+from model.checkpoint import Checkpoint, CheckpointError
+from model.data import Dataset, Split
+from model.labels import probabilities, sharpen
+from model.outliers import Detector
+from model.predict import Outputs, prepared, serving_pixels
+from model.reliability import diagram, fit_temperature, measure
+from model.served import Answers, Served, ways
+
+HARDEST = 24
+
+REMADE = 1000
+"""Test pictures that each recipe of model.remake is measured on."""
+
+HISTOGRAM = (-20.0, 20.0, 60)
+"""Of out-of-distribution scores: first edge, last edge, bins; what is beyond counts in the outermost."""
+
+Figures = dict[str, Any]
+Labels = dict[str, NDArray[np.int64]]
+""""validation" and "test"."""
+
+
+Found = dict[str, dict[str, Outputs]]
+"""By way and split."""
+
+
+def everything(checkpoint: Checkpoint, dataset: Dataset) -> Figures:
+    """All figures. Raises CheckpointError if the checkpoint has no detector."""
+    with Pool() as pool:  # before anything starts threads: it forks
+        served = ways(checkpoint)
+        found = outputs(served, dataset)
+        robust = remade(dataset, served[-1], pool)
+    return {
+        "version": checkpoint.version,
+        "classes": list(checkpoint.metadata.classes),
+        "smoothing": checkpoint.metadata.smoothing,
+        "history": checkpoint.metadata.training["history"],
+        "machine": _machine(),
+        "calibration": calibration(checkpoint, dataset, served, found),
+        "outliers": outliers(checkpoint, dataset, served, found),
+        "robustness": robust,
+    }
+
+
+def outputs(served: list[Served], dataset: Dataset) -> Found:
+    """What the validation and the test pictures get, each way."""
+    splits = {"validation": dataset.validation, "test": dataset.test}
+    return {
+        way.name: {name: way.run(serving_pixels(split.pixels).numpy()) for name, split in splits.items()}
+        for way in served
+    }
+
+
+def calibration(checkpoint: Checkpoint, dataset: Dataset, served: list[Served], found: Found) -> Figures:
+    """Calibration of every way, and of the last one what each step is worth, its confusion and worst mistakes."""
+    smoothing = checkpoint.metadata.smoothing
+    labels = {"validation": _labels(dataset.validation), "test": _labels(dataset.test)}
+    last = served[-1]
+    test = found[last.name]["test"]
+    shipped = last.answers(test).probabilities
+    return {
+        "engines": {way.name: _engine(way, found[way.name], labels) for way in served},
+        "steps": _steps(found[last.name], labels, smoothing),
+        "measured_on": last.name,
+        "diagram": {
+            "as trained": diagram(probabilities(test.logits, 1.0, 0.0), labels["test"]),
+            "shipped": diagram(shipped, labels["test"]),
+        },
+        "confusion": _confusion(shipped, labels["test"]),
+        "hardest": _hardest(shipped, labels["test"]),
+    }
+
+
+def outliers(checkpoint: Checkpoint, dataset: Dataset, served: list[Served], found: Found) -> Figures:
+    """Every way to tell strangers on every judged set and every family; the detector's scores as histograms."""
+    last = served[-1]
+    detector, train = _detector(checkpoint), dataset.train
+    known = exposure.garments(last.run, train)
+    judged = {kind: last.run(prepared(draw())) for kind, draw in judges.SETS.items()}
+    families = exposure.drawn(last.run, train)
+    plain = Outputs(*(part[: exposure.GARMENTS] for part in known))  # the distances do worse with the varied ones
+    scores = comparison.scores(plain, detector)
+    sets = found[last.name] | judged
+    return {
+        "measured_on": last.name,
+        "threshold": last.threshold,
+        "n": {kind: len(outputs.logits) for kind, outputs in sets.items()},
+        "judged": comparison.compare(scores, found[last.name]["validation"], judged),
+        "families": comparison.compare(scores, found[last.name]["validation"], families),
+        "left_out": comparison.left_out(known, families, found[last.name]["validation"]),
+        "flagged": {kind: _flagged(last.answers(outputs)) for kind, outputs in sets.items()},
+        "histograms": {kind: _histogram(detector.score(*outputs)) for kind, outputs in sets.items()},
+    }
+
+
+def remade(dataset: Dataset, served: Served, pool: ProcessPool) -> Figures:
+    """Accuracy, calibration error and share flagged on re-made test pictures, the first REMADE, by recipe."""
+    test = dataset.test[:REMADE]
+    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool)
+    return {"n": len(test), "rows": [asdict(row) for row in rows]}
+
+
+def _detector(checkpoint: Checkpoint) -> Detector:
+    if checkpoint.detector is None:
+        raise CheckpointError(f"{checkpoint.file} has no detector: run python -m model.calibrate")
+    return checkpoint.detector
+
+
+def _engine(served: Served, found: dict[str, Outputs], labels: Labels) -> Figures:
+    figures: Figures = {"temperature": served.temperature, "threshold": served.threshold}
+    for split, outputs in found.items():
+        answers = served.answers(outputs)
+        figures[split] = asdict(measure(answers.probabilities, labels[split])) | {"flagged": _flagged(answers)}
+    return figures
+
+
+def _machine() -> str:
+    """Processor and how many of its cores may be used, for the record."""
+    if sys.platform != "linux":
+        return platform.platform()
+    name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{len(os.sched_getaffinity(0))} cores, {name[1] if name else platform.machine()}"
+
+
+def _labels(split: Split) -> NDArray[np.int64]:
+    labels: NDArray[np.int64] = split.labels.numpy()
+    return labels
+
+
+def _flagged(answers: Answers) -> float | None:
+    return None if answers.flagged is None else float(answers.flagged.mean())
+
+
+def _steps(found: dict[str, Outputs], labels: Labels, smoothing: float) -> Figures:
+    """As trained; with the best temperature; with label smoothing taken out; and with both. Fitted on validation."""
+    steps: Figures = {}
+    for taken_out in dict.fromkeys((0.0, smoothing)):
+        fitted = fit_temperature(sharpen(found["validation"].logits, taken_out), labels["validation"])
+        for temperature in (1.0, fitted):
+            steps[f"smoothing {taken_out:g} taken out, temperature {temperature:.3f}"] = {
+                split: asdict(measure(probabilities(got.logits, temperature, taken_out), labels[split]))
+                for split, got in found.items()
+            }
+    return steps
+
+
+def _confusion(found: NDArray[np.float32], labels: NDArray[np.int64]) -> list[list[int]]:
+    """Counts: rows are the true class, columns the predicted one."""
+    classes = found.shape[1]
+    counts = np.bincount(labels * classes + found.argmax(1), minlength=classes**2)
+    return [[int(count) for count in row] for row in counts.reshape(classes, classes)]
+
+
+def _hardest(found: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Figures]:
+    """The wrong answers given with the most confidence."""
+    confidence = np.where(found.argmax(1) == labels, 0, found.max(1))
+    return [
+        {"picture": int(i), "true": int(labels[i]), "said": int(found[i].argmax()), "confidence": float(confidence[i])}
+        for i in np.argsort(-confidence)[:HARDEST]
+        if confidence[i]
+    ]
+
+
+def _histogram(scores: NDArray[np.float32]) -> list[float]:
+    """Share of the pictures in each bin of HISTOGRAM."""
+    first, last, bins = HISTOGRAM
+    counts, _ = np.histogram(scores.clip(first, last), bins=bins, range=(first, last))
+    return [round(float(count), 5) for count in counts / len(scores)]

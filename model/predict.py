@@ -1,0 +1,73 @@
+"""A checkpoint's network over many pictures, in single precision, for measuring and fitting."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from model.checkpoint import Checkpoint
+from model.data import Split
+from model.googlenet import GoogLeNet, InferenceGraph
+from model.preprocess import SIZE, native, preprocess
+
+
+class Outputs(NamedTuple):
+    """What some pictures got; float32 arrays."""
+
+    logits: NDArray[np.float32]
+    """[n,classes], before temperature."""
+    features: NDArray[np.float32]
+    """[n,1024], pooled."""
+
+
+Run = Callable[[NDArray[np.uint8]], Outputs]
+"""uint8 [n,96,96] → Outputs: the network in torch, or one of its exports."""
+
+
+def load_graph(checkpoint: Checkpoint) -> InferenceGraph:
+    """The checkpoint's network as every engine runs it, in single precision on the CPU."""
+    network = GoogLeNet(len(checkpoint.metadata.classes))
+    network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
+    return InferenceGraph(network.eval(), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+
+
+def runner(checkpoint: Checkpoint, batch_size: int = 128) -> Run:
+    """The checkpoint's network in torch, on the GPU if there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    graph = load_graph(checkpoint).to(device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(pixels: NDArray[np.uint8]) -> Outputs:
+        batches = [graph(batch.to(device)) for batch in torch.split(torch.from_numpy(pixels), batch_size)]
+        logits, features = (torch.cat([batch[k] for batch in batches]).cpu().numpy() for k in (0, 1))
+        return Outputs(logits, features)
+
+    return run
+
+
+def serving_pixels(pixels: Tensor) -> Tensor:
+    """uint8 [n,h,w] → uint8 [n,96,96], each picture by the service's own preprocessing."""
+    if pixels.shape[1:] == (SIZE, SIZE):
+        return pixels
+    return torch.from_numpy(np.stack([native(Image.fromarray(picture)) for picture in pixels.numpy()]))
+
+
+def prepared(images: Iterable[Image.Image]) -> NDArray[np.uint8]:
+    """Pictures as the service takes them when nothing is asked of it → uint8 [n,96,96]."""
+    return np.stack([preprocess(image).pixels for image in images])
+
+
+@torch.inference_mode()
+def predict(graph: InferenceGraph, pixels: Tensor, batch_size: int = 250) -> Tensor:
+    """uint8 [n,96,96] → logits float32 [n,classes]."""
+    return torch.cat([graph(batch)[0] for batch in torch.split(pixels, batch_size)])
+
+
+def accuracy(graph: InferenceGraph, split: Split) -> float:
+    """Fraction of the pictures whose likeliest class is the right one."""
+    predicted = predict(graph, serving_pixels(split.pixels)).argmax(1)
+    return (predicted == split.labels).double().mean().item()

@@ -1,0 +1,59 @@
+"""What is no garment is called so over HTTP, and garments mostly are not."""
+
+import io
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from PIL import Image
+
+from model import judges
+from model.data import Dataset
+
+
+def flagged(client: httpx.Client, images: list[Image.Image]) -> float:
+    """Share called out of distribution."""
+    answers = []
+    for start in range(0, len(images), 50):
+        files = [("files", png(image)) for image in images[start : start + 50]]
+        answers += client.post("/predict/batch", files=files).json()["predictions"]
+    assert len(answers) == len(images)
+    return sum(answer["out_of_distribution"] for answer in answers) / len(answers)
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def every(step: int, images: Iterator[Image.Image]) -> list[Image.Image]:
+    return list(images)[::step]
+
+
+def test_every_answer_says_it(client: httpx.Client, boot: bytes) -> None:
+    answer = client.post("/predict", files={"file": boot}).json()
+    assert answer["out_of_distribution"] is False
+    assert isinstance(answer["ood_score"], float)
+    text = next(judges.letters())
+    stranger = client.post("/predict", files={"file": png(text)}).json()
+    assert stranger["out_of_distribution"] is True
+    assert stranger["ood_score"] > answer["ood_score"]
+    alone = client.post("/predict/batch", files=[("files", boot)]).json()["predictions"][0]
+    assert alone["ood_score"] == pytest.approx(answer["ood_score"], abs=0.2)
+
+
+@pytest.mark.parametrize("name", judges.SETS)
+def test_strangers_are_flagged(client: httpx.Client, name: str) -> None:
+    assert flagged(client, every(5, judges.SETS[name]())) >= 0.8
+
+
+def test_garments_mostly_are_not(client: httpx.Client, fashion_mnist: Dataset) -> None:
+    validation = [Image.fromarray(picture) for picture in fashion_mnist.validation.pixels.numpy()]
+    test = [Image.fromarray(picture) for picture in fashion_mnist.test[:5000].pixels.numpy()]
+    assert flagged(client, validation) <= 0.05
+    assert flagged(client, test) <= 0.06
+
+
+def test_the_hundred_pictures_mostly_are_not(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
+    assert flagged(client, [Image.open(io.BytesIO(content)) for _, content in pictures]) <= 0.12

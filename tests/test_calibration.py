@@ -1,0 +1,74 @@
+"""Probabilities mean what they say: the metrics on cases worked out by hand, the temperature on a known scale."""
+
+import numpy as np
+import pytest
+
+from model import calibrate
+from model.checkpoint import Checkpoint
+from model.data import Dataset
+from model.exported import Export
+from model.labels import probabilities, sharpen, softmax
+from model.predict import Outputs, runner, serving_pixels
+from model.reliability import diagram, fit_temperature, measure
+
+
+def drawn(n: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [n,10] and labels drawn from exactly the probabilities they say."""
+    rng = np.random.default_rng(1)
+    logits = scale * rng.normal(size=(n, 10)).astype(np.float32)
+    sums = softmax(logits.astype(np.float64)).cumsum(1)
+    return logits, (rng.random((n, 1)) > sums).sum(1).clip(max=9)
+
+
+def test_figures_worked_out_by_hand() -> None:
+    found = measure(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), np.array([0, 1, 0, 1]))
+    assert found.accuracy == 0.75
+    assert found.ece == pytest.approx((2 * abs(0.9 - 0.5) + 0.4 + 0.2) / 4)
+    assert found.classwise_ece == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)  # both classes are off by the same
+    assert found.nll == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
+    assert found.brier == pytest.approx((0.02 + 1.62 + 0.32 + 0.08) / 4)
+    bins = diagram(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 1, 0]))
+    assert [b for b in bins if b[0]] == [(1, 0.6, 1.0), (2, 0.9, 0.5)]
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 4.0])
+def test_the_temperature_undoes_a_known_scale(scale: float) -> None:
+    logits, labels = drawn(20_000)
+    assert fit_temperature(scale * logits, labels) == pytest.approx(scale, rel=0.03)
+    assert measure(probabilities(scale * logits, scale, 0.0), labels).ece < 0.01
+
+
+def test_smoothing_is_taken_out_and_the_order_stays() -> None:
+    logits, labels = drawn(5_000)
+    smoothed = np.log(0.95 * softmax(logits.astype(np.float64)) + 0.005)
+    assert (sharpen(smoothed, 0.05).argsort(1) == smoothed.argsort(1)).all()
+    likely = softmax(logits).max(1) > 0.01
+    recovered = probabilities(smoothed, 1.0, 0.05)
+    assert np.abs(recovered - softmax(logits))[likely].max() < 0.002
+    assert np.isfinite(sharpen(np.array([[800.0, 0.0, -800.0]]), 0.05)).all()
+    assert measure(recovered, labels).ece < measure(softmax(smoothed), labels).ece
+
+
+def test_too_few_pictures_fit_nothing() -> None:
+    logits, labels = drawn(calibrate.FEWEST - 1)
+    outputs = Outputs(logits, np.zeros((len(logits), 1024), np.float32))
+    assert calibrate.fit(outputs, labels, 0.0, None) is None
+
+
+def test_the_shipped_temperature_is_the_validation_pictures_own(checkpoint: Checkpoint, fashion_mnist: Dataset) -> None:
+    run, half = runner(checkpoint), fashion_mnist.validation[:2500]
+    outputs = run(serving_pixels(half.pixels).numpy())
+    metadata = checkpoint.metadata
+    found = fit_temperature(sharpen(outputs.logits, metadata.smoothing), half.labels.numpy())
+    assert found == pytest.approx(metadata.temperature, rel=0.1)
+    assert metadata.temperature != 1.0
+
+
+def test_every_export_has_its_own(checkpoint: Checkpoint) -> None:
+    found = set()
+    for graph in ("openvino", "openvino-int8"):
+        for name, fitted in Export.load(checkpoint, graph).precisions.items():
+            assert fitted.temperature == pytest.approx(checkpoint.metadata.temperature, rel=0.1), (graph, name)
+            assert fitted.threshold is not None, (graph, name)
+            found.add((fitted.temperature, fitted.threshold))
+    assert len(found) >= 3
