@@ -24,9 +24,8 @@ def sharpen(logits: NDArray[np.floating], smoothing: float) -> NDArray[np.floati
     if not smoothing:
         return logits
     excess = (softmax(logits) - smoothing / logits.shape[1]) / (1 - smoothing)
-    distance = np.sqrt(excess * excess + 4 * SOFTNESS**2)
-    # (excess + distance) / 2, written so that no digits cancel where excess is negative
-    positive = np.where(excess > 0, (excess + distance) / 2, 2 * SOFTNESS**2 / (distance - excess))
+    larger = (np.abs(excess) + np.sqrt(excess * excess + 4 * SOFTNESS**2)) / 2
+    positive = np.where(excess > 0, larger, SOFTNESS**2 / larger)  # (e + √(e² + 4 s²)) / 2 without cancelling digits
     sharpened: NDArray[np.floating] = np.log(positive)
     return sharpened
 
