@@ -23,7 +23,7 @@ def sharpen(logits: NDArray[np.floating], smoothing: float) -> NDArray[np.floati
     """
     if not smoothing:
         return logits
-    excess = (softmax(logits) - smoothing / logits.shape[1]) / (1 - smoothing)
+    excess = (softmax(logits.astype(np.float64)) - smoothing / logits.shape[1]) / (1 - smoothing)
     larger = (np.abs(excess) + np.sqrt(excess * excess + 4 * SOFTNESS**2)) / 2
     positive = np.where(excess > 0, larger, SOFTNESS**2 / larger)  # (e + √(e² + 4 s²)) / 2 without cancelling digits
     sharpened: NDArray[np.floating] = np.log(positive)
