@@ -23,7 +23,7 @@ from app.metrics import Metrics
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.labels import softmax
-from model.preprocess import Preprocessed
+from model.preprocess import Ground, Mode, Preprocessed
 
 log = logging.getLogger(__name__)
 
@@ -92,57 +92,63 @@ class Classifier:
         await self.batcher.stop()
         self._decoders.shutdown(wait=False)
 
-    async def classify(self, data: bytes) -> Prediction:
+    async def classify(self, data: bytes, mode: Mode = "auto", background: Ground = "auto") -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
         with self.batcher.admit(1):
-            prepared = await self._prepare(data, deadline)
+            prepared = await self._prepare(data, mode, background, deadline)
             (outcome,) = await self.batcher.submit([prepared.preprocessed.pixels], deadline)
         prediction = self._joined(prepared, outcome)
         if isinstance(prediction, ServiceError):
             raise prediction
         return prediction
 
-    async def classify_many(self, pictures: Sequence[bytes]) -> list[Prediction | ServiceError]:
+    async def classify_many(
+        self, pictures: Sequence[bytes], mode: Mode = "auto", background: Ground = "auto"
+    ) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
 
         Raises QueueFull or NotReady for all of them together.
         """
         deadline = time.monotonic() + self.settings.request_timeout
         with self.batcher.admit(len(pictures)):
-            prepared = await asyncio.gather(*(self._prepare_or_error(data, deadline) for data in pictures))
+            prepared = await asyncio.gather(
+                *(self._prepare_or_error(data, mode, background, deadline) for data in pictures)
+            )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
             outcomes = iter(await self.batcher.submit(usable, deadline))
         return [entry if isinstance(entry, ServiceError) else self._joined(entry, next(outcomes)) for entry in prepared]
 
-    async def _prepare_or_error(self, data: bytes, deadline: float) -> Prepared | ServiceError:
+    async def _prepare_or_error(
+        self, data: bytes, mode: Mode, background: Ground, deadline: float
+    ) -> Prepared | ServiceError:
         try:
-            return await self._prepare(data, deadline)
+            return await self._prepare(data, mode, background, deadline)
         except ServiceError as error:
             return error
 
-    async def _prepare(self, data: bytes, deadline: float) -> Prepared:
+    async def _prepare(self, data: bytes, mode: Mode, background: Ground, deadline: float) -> Prepared:
         """Tiny pictures right here, others in a thread."""
         started = time.monotonic()
-        preprocessed = self._prepare_tiny(data) if len(data) <= INLINE_BYTES else None
+        preprocessed = self._prepare_tiny(data, mode, background) if len(data) <= INLINE_BYTES else None
         if preprocessed is None:
             loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout_at(loop.time() + deadline - started):
-                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_any, data)
+                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_any, data, mode, background)
             except TimeoutError:
                 raise DeadlinePassed("the picture was not decoded in time") from None
         seconds = time.monotonic() - started
         self.metrics.decode_time.observe(seconds)
         return Prepared(preprocessed, seconds)
 
-    def _prepare_tiny(self, data: bytes) -> Preprocessed | None:
+    def _prepare_tiny(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed | None:
         """None for a picture that is better decoded in a thread."""
         picture = open_picture(data, self.settings.max_pixels)
-        return prepare(picture) if picture.tiny else None
+        return prepare(picture, mode, background) if picture.tiny else None
 
-    def _prepare_any(self, data: bytes) -> Preprocessed:
-        return prepare(open_picture(data, self.settings.max_pixels))
+    def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
+        return prepare(open_picture(data, self.settings.max_pixels), mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
         """uint8 [n,96,96] → n scores; runs in the engine thread. Raises FloatingPointError for what is no number."""

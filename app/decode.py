@@ -7,7 +7,7 @@ from io import BytesIO
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
-from model.preprocess import Preprocessed, preprocess
+from model.preprocess import Ground, Mode, Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -44,8 +44,8 @@ class Picture:
 
     @property
     def tiny(self) -> bool:
-        """Decoding it costs less than handing it to a thread."""
-        return self.image.format != "TIFF" and self.image.width * self.image.height <= 128 * 128
+        """Preparing it costs less than handing it to a thread."""
+        return self.image.format != "TIFF" and self.image.width * self.image.height <= 48 * 48
 
 
 def open_picture(data: bytes, max_pixels: int) -> Picture:
@@ -70,10 +70,10 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
     return Picture(image, size)
 
 
-def prepare(picture: Picture) -> Preprocessed:
+def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:
     """Decodes the picture and brings it to what the network sees. Raises UndecodablePicture."""
     try:
-        result = preprocess(picture.image)
+        result = preprocess(picture.image, mode, background)
         return result if picture.image.size == picture.size else _at_full_size(result, picture)
     except Exception as error:  # as above: whatever goes wrong in decoding is the file's fault
         raise UndecodablePicture("the picture is truncated or damaged") from error

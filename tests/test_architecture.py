@@ -13,6 +13,9 @@ LEAVES = {
     "app.metrics",
     "model.googlenet",
     "model.preprocess",
+    "model.photo",
+    "model.background",
+    "model.silhouette",
     "model.checkpoint",
     "model.labels",
     "model.exported",
@@ -21,6 +24,10 @@ ALLOWED = {
     # the model; nothing of app anywhere
     "model.googlenet": set(),
     "model.preprocess": set(),
+    "model.photo": set(),
+    "model.background": set(),
+    "model.silhouette": set(),
+    "model.remake": set(),
     "model.checkpoint": set(),
     "model.labels": set(),
     "model.augment": set(),
@@ -65,6 +72,8 @@ LEAVES_KNOW = {
     "app.settings": {"model.checkpoint"},
     "model.checkpoint": {"model.preprocess"},
     "model.exported": {"model.checkpoint"},
+    "model.preprocess": {"model.photo"},
+    "model.photo": {"model.background", "model.silhouette"},
 }
 WITHOUT_TORCH = ["app.main", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
 

@@ -55,7 +55,7 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
     if len(pictures) > 1:
         raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
     async with while_connected(request):
-        prediction = await service.classifier.classify(pictures[0])
+        prediction = await service.classifier.classify(pictures[0], options.mode, options.background)
     body = write(prediction)
     timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
     return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
@@ -79,7 +79,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     if len(pictures) > MAX_PICTURES:
         raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
     async with while_connected(request):
-        results = await service.classifier.classify_many(pictures)
+        results = await service.classifier.classify_many(pictures, options.mode, options.background)
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
     return Response(json.dumps({"predictions": entries}), media_type="application/json")
 

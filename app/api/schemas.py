@@ -1,8 +1,8 @@
 """What the answers look like, for the documentation and for clients that generate code from it."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
+
+from model.preprocess import Ground, Mode
 
 
 class Options(BaseModel):
@@ -11,13 +11,17 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     top_k: int | None = Field(None, ge=1, description="Only the k likeliest classes, likeliest first")
-    mode: Literal["auto", "native"] = Field("auto", description="Preprocessing: auto decides by the picture")
+    mode: Mode = Field(
+        "auto",
+        description="native: the picture as it is; photo: trimmed, and negated if it is light; auto: by the picture",
+    )
+    background: Ground = Field("auto", description="What is behind the garment, for photo; auto: by the border")
 
 
 class Preprocessing(BaseModel):
     """How the picture was brought to what the network sees."""
 
-    mode: str = Field(examples=["native"])
+    mode: str = Field(description="native or photo", examples=["native"])
     inverted: bool = Field(description="Light and dark were exchanged")
     crop: tuple[int, int, int, int] = Field(description="Left, top, right, bottom in the upright picture's pixels")
     certain: bool = Field(description="False where the background was hard to tell")
