@@ -71,7 +71,7 @@ class Background:
         x = left + (right - left) * (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
         y = top + (bottom - top) * (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
         x, y = (2 * x - 1)[None, :, None], (2 * y - 1)[:, None, None]
-        one, a, b, aa, ab, bb = self.coefficients
+        one, a, b, aa, ab, bb = (row for row in self.coefficients)
         surface: Floats = np.clip(one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y), 0, 255)
         return surface
 

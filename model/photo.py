@@ -28,6 +28,9 @@ UNIFORM = 0.7
 BLACK = 24
 """Up to this level a background may be that of a picture of the data set."""
 
+SQUARE, STRETCHED = 1.1, 1.4
+"""Longer by shorter side, at most, of what counts as square, and of a picture of the data set resized by somebody."""
+
 SNAP = 0.05
 """A square picture that the garment fills but for this share was cropped before, and is not trimmed again."""
 
@@ -84,7 +87,7 @@ class Scene:
     @property
     def looks_native(self) -> bool:
         """As the data set's pictures are: a light garment on black, cropped tight."""
-        return self.behind.level <= BLACK and self.behind.share >= 0.5 and _was_cropped(self.mask)
+        return self.behind.level <= BLACK and self.behind.share >= 0.5 and _was_cropped(self.mask, STRETCHED)
 
 
 def look(image: Image.Image, alpha: Image.Image | None) -> Scene:
@@ -142,9 +145,9 @@ def _is_inverted(view: _View, behind: Background, mask: Mask | None, background:
     return float(off[mask].mean()) < 0
 
 
-def _was_cropped(mask: Mask | None) -> bool:
-    """A square picture, filled by what is in its middle: so are the data set's."""
-    if mask is None or not 0.9 <= mask.shape[1] / mask.shape[0] <= 1.1:
+def _was_cropped(mask: Mask | None, aspect: float = SQUARE) -> bool:
+    """A picture that is no longer than `aspect` says, filled by what is in its middle: so are the data set's."""
+    if mask is None or max(mask.shape) > aspect * min(mask.shape):
         return False
     (height, width), box = mask.shape, bounds(mask)
     free = (box[0] + width - box[2]) / width, (box[1] + height - box[3]) / height

@@ -88,6 +88,6 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     exif[0x0112] = orientation
     file = io.BytesIO()
     stored.save(file, "PNG", exif=exif)
-    result = preprocess(Image.open(file))
+    result = preprocess(Image.open(file), mode="native")
     assert np.array_equal(result.pixels, reference(picture))
     assert result.crop == (0, 0, 60, 40)

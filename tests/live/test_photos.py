@@ -1,0 +1,124 @@
+"""What people upload, sent to the running service: the data set's pictures re-made as photos and cut-outs."""
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.api.schemas import Preprocessing
+from model.remake import remake
+
+SAMPLE = slice(0, 100, 4)
+"""Of the hundred committed pictures: two or three of every class."""
+
+
+def predict(client: httpx.Client, files: list[bytes], **query: str) -> list[dict[str, object]]:
+    sent = [("files", content) for content in files]
+    response = client.post("/predict/batch", files=sent, params=query)
+    assert response.status_code == 200
+    answers: list[dict[str, object]] = response.json()["predictions"]
+    return answers
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *("white 800×600", "white 900×200", "off-white 400×300", "white, small", "JPEG 75", "WebP 80", "CMYK JPEG"),
+        *("phone, EXIF 6", "cut-out RGBA", "studio", "specks", "frame", "blue on white", "negated", "negated ×10"),
+    ],
+)
+def test_remade_pictures_keep_their_labels(
+    client: httpx.Client, pictures: list[tuple[str, bytes]], recipe: str
+) -> None:
+    originals = [content for _, content in pictures[SAMPLE]]
+    remade = [
+        remake(recipe, np.asarray(Image.open(io.BytesIO(content)).convert("L")), i)
+        for i, content in enumerate(originals)
+    ]
+    expected, answers = predict(client, originals), predict(client, remade)
+    for answer in answers:
+        preprocessing = Preprocessing.model_validate(answer["preprocessing"], strict=False)
+        assert preprocessing.mode == "photo"
+        assert preprocessing.inverted
+    same = sum(answer["label"] == other["label"] for answer, other in zip(answers, expected, strict=True))
+    assert same >= 0.85 * len(originals)
+
+
+def test_the_data_sets_own_pictures_are_native(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
+    files = [content for _, content in pictures[:50]]
+    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True}
+    for auto, asked in zip(predict(client, files), predict(client, files, mode="native"), strict=True):
+        assert auto["preprocessing"] == asked["preprocessing"] == native
+        assert auto["probabilities"] == pytest.approx(asked["probabilities"], abs=1e-3)
+
+
+def product(boot: bytes, background: int = 255) -> bytes:
+    """The boot dark in front of something, 160 pixels large, from (200, 60) on."""
+    canvas = Image.new("L", (400, 300), background)
+    canvas.paste(0, (200, 60, 360, 220), Image.open(io.BytesIO(boot)).convert("L").resize((160, 160)))
+    file = io.BytesIO()
+    canvas.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_what_is_reported(client: httpx.Client, boot: bytes) -> None:
+    answer = client.post("/predict", files={"file": product(boot)}).json()
+    assert answer["label"] == "Ankle boot"
+    preprocessing = answer["preprocessing"]
+    crop = preprocessing.pop("crop")
+    assert preprocessing == {"mode": "photo", "inverted": True, "certain": True}
+    box = Image.open(io.BytesIO(boot)).getbbox()
+    assert box is not None
+    expected = [side + 160 / 28 * edge for side, edge in zip((200, 60, 200, 60), box, strict=True)]
+    assert crop == pytest.approx(expected, abs=160 / 28)
+
+
+def test_mode_and_background_are_obeyed(client: httpx.Client, boot: bytes) -> None:
+    def preprocessing(content: bytes, query: str) -> dict[str, object]:
+        seen: dict[str, object] = client.post(f"/predict?{query}", files={"file": content}).json()["preprocessing"]
+        return seen
+
+    plain = preprocessing(product(boot), "mode=native")
+    assert plain == {"mode": "native", "inverted": False, "crop": [0, 0, 400, 300], "certain": True}
+    assert preprocessing(boot, "mode=photo")["mode"] == "photo"
+    assert preprocessing(boot, "background=light")["inverted"] is True
+    gray = product(boot, background=128)
+    assert preprocessing(gray, "")["certain"] is False
+    assert preprocessing(gray, "background=light")["inverted"] is True
+    assert preprocessing(gray, "background=dark")["inverted"] is False
+    assert preprocessing(gray, "background=dark")["certain"] is True
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_an_unknown_background(client: httpx.Client, boot: bytes, path: str) -> None:
+    field = {"/predict": "file", "/predict/batch": "files"}[path]
+    response = client.post(f"{path}?background=plaid", files={field: boot})
+    assert response.status_code == 422
+    assert response.json()["code"] == "invalid-parameter"
+
+
+def test_a_phones_twelve_megapixels(client: httpx.Client, boot: bytes) -> None:
+    """Decoded at a reduced scale; the crop is in pixels of what was sent, upright."""
+    canvas = Image.new("L", (3000, 4000), 240)
+    canvas.paste(0, (400, 1500, 1600, 2700), Image.open(io.BytesIO(boot)).convert("L").resize((1200, 1200)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    canvas.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", exif=exif)
+    answer = client.post("/predict", files={"file": file.getvalue()}).json()
+    assert answer["label"] == "Ankle boot"
+    left, top, right, bottom = answer["preprocessing"]["crop"]
+    assert [left, right] == pytest.approx([400, 1600], abs=60)
+    assert 1440 <= top < bottom <= 2760
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_nothing_to_see(client: httpx.Client, level: int) -> None:
+    for size in ((1, 1), (300, 200)):
+        file = io.BytesIO()
+        Image.new("L", size, level).save(file, "PNG")
+        answer = client.post("/predict", files={"file": file.getvalue()})
+        assert answer.status_code == 200
+        assert answer.json()["preprocessing"]["certain"] is False
