@@ -110,10 +110,10 @@ def photo(scene: Scene, background: str = "auto") -> Photo:
     if box != whole or max(image.size) > FINE:
         view = _view(image, scene.alpha, box, max(1, max(box[2] - box[0], box[3] - box[1]) // FINE))
     fine = _differing(view, behind) & _resized(mask, view)
-    tight = (0, 0, fine.shape[1], fine.shape[0]) if _was_cropped(mask) else bounds(fine, max(1, max(fine.shape) // 112))
+    tones = _tones(view, behind, fine, inverted)
+    tight = (0, 0, fine.shape[1], fine.shape[0]) if _was_cropped(mask) else _trimmed(tones, fine, view.opaque)
     certain = behind.share >= UNIFORM and (background != "auto" or not DARK < behind.level < LIGHT)
-    pixels = _scaled(_tones(view, behind, fine, inverted), tight)
-    return Photo(pixels, inverted, _in_picture(tight, view, box), certain)
+    return Photo(_scaled(tones, tight), inverted, _in_picture(tight, view, box), certain)
 
 
 def _surrounded(opaque: Mask) -> bool:
@@ -193,6 +193,33 @@ def _tones(view: _View, behind: Background, mask: Mask | None, inverted: bool) -
         if hollow.sum() > HOLLOW * silhouette.sum():
             tones = np.where(silhouette, MID_TONE + tones * (1 - MID_TONE), tones)
     return tones
+
+
+def _trimmed(tones: Floats, mask: Mask, opaque: Mask | None) -> Box:
+    """The garment's box: by its transparency where that tells, else by its tones."""
+    box = bounds(mask, max(1, max(mask.shape) // 112))
+    if opaque is not None:
+        own = bounds(opaque & mask)
+        if max(abs(a - b) for a, b in zip(box, own, strict=True)) <= max(mask.shape) / SIDE:
+            return own
+    return _at_half_height(tones, box)
+
+
+def _at_half_height(tones: Floats, box: Box) -> Box:
+    """The box with each blurred edge where the garment's tone has risen to half of what it is a pixel further in.
+
+    A pixel of the data set's resolution, that is. Sharp edges stay where they are.
+    """
+    left, top, right, bottom = box
+    inner = tones[top:bottom, left:right]
+    pixel = round(max(inner.shape) / SIDE)
+    if pixel < 2 or min(inner.shape) < 3 * pixel:
+        return box
+    columns, rows = inner.max(axis=0), inner.max(axis=1)
+    in_left, in_right, in_top, in_bottom = (
+        int((line[: pixel + 1] >= line[pixel] / 2).argmax()) for line in (columns, columns[::-1], rows, rows[::-1])
+    )
+    return left + in_left, top + in_top, right - in_right, bottom - in_bottom
 
 
 def _scaled(tones: Floats, box: Box | None = None) -> Image.Image:
