@@ -68,17 +68,18 @@ class Background:
         if len(self.coefficients) == 1:
             return self.coefficients[None]
         left, top, right, bottom = box
-        x = left + (right - left) * (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
-        y = top + (bottom - top) * (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
+        x: Floats = left + (right - left) * (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
+        y: Floats = top + (bottom - top) * (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
         x, y = (2 * x - 1)[None, :, None], (2 * y - 1)[:, None, None]
-        one, a, b, aa, ab, bb = (row for row in self.coefficients)
-        surface: Floats = np.clip(one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y), 0, 255)
-        return surface
+        one, a, b, aa, ab, bb = self.coefficients
+        surface: Floats = one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)
+        return np.clip(surface, 0, 255)
 
     def difference(self, values: Floats, box: tuple[float, float, float, float]) -> Floats:
         """How far each pixel is from the background, in its most telling channel: [h,w,c] → [h,w]."""
         off = np.abs(values - self.over(box, (values.shape[0], values.shape[1])))
-        return off[..., 0] if off.shape[2] == 1 else np.maximum(np.maximum(off[..., 0], off[..., 1]), off[..., 2])
+        first, *others = (off[..., channel] for channel in range(off.shape[2]))
+        return np.maximum(np.maximum(first, others[0]), others[1]) if others else first
 
     def threshold(self, difference: Floats) -> float:
         """From which difference on a pixel is something else."""

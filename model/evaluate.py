@@ -3,11 +3,13 @@
 python -m model.evaluate                       the shipped checkpoint on the whole test set
 python -m model.evaluate --first 1000          on its first 1,000 pictures
 python -m model.evaluate --checkpoint FILE --data DIR
+python -m model.evaluate --robustness          the test set re-made as uploads, recipe by recipe
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model import data
+from model import data, robustness
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError
 from model.data import DataError, Split
 from model.googlenet import GoogLeNet, InferenceGraph
@@ -70,7 +72,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
-    parser.add_argument("--first", type=int, metavar="N", help="only the first N test pictures")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument("--robustness", action="store_true", help="accuracy on re-made pictures, beside the clean one")
+    parser.add_argument("--only", default="", metavar="TEXT", help="of those, recipes whose name contains TEXT")
     arguments = parser.parse_args()
     try:
         checkpoint, dataset = Checkpoint.load(arguments.checkpoint), data.load(arguments.data)
@@ -81,13 +86,34 @@ def main() -> int:
     if classes != dataset.classes:
         print(f"the checkpoint knows {classes}, the data has {dataset.classes}", file=sys.stderr)
         return 1
-    test = dataset.test[: arguments.first]
-    predicted = predict(load_graph(checkpoint), serving_pixels(test.pixels)).argmax(1)
-    matrix = confusion(predicted, test.labels, len(classes))
+    split = (dataset.test if arguments.split == "test" else dataset.validation)[: arguments.first]
+    if arguments.robustness:
+        return _robustness(checkpoint, split, arguments.only)
+    predicted = predict(load_graph(checkpoint), serving_pixels(split.pixels)).argmax(1)
+    matrix = confusion(predicted, split.labels, len(classes))
     print(confusion_table(matrix, classes))
     right = int(matrix.diagonal().sum())
-    print(f"\ntest accuracy {100 * right / len(test):.2f} % ({right} of {len(test)})  {arguments.checkpoint}")
+    share = f"{100 * right / len(split):.2f} % ({right} of {len(split)})"
+    print(f"\n{arguments.split} accuracy {share}  {arguments.checkpoint}")
     return 0
+
+
+def _robustness(checkpoint: Checkpoint, split: Split, only: str) -> int:
+    if split.pixels.shape[1:] != (28, 28):
+        print("only pictures as Fashion-MNIST's, 28×28, can be re-made", file=sys.stderr)
+        return 1
+    with Pool() as pool:  # before anything starts threads: it forks
+        network = robustness.exported_network(checkpoint) or _torch_network(checkpoint)
+        found = robustness.rows(network, split.pixels.numpy(), split.labels.numpy(), pool, only)
+        for line in robustness.table(found):
+            print(line, flush=True)
+    print(f"\nn = {len(split)}; percent, lost against clean in points; ! more than allowed")
+    return 0
+
+
+def _torch_network(checkpoint: Checkpoint) -> robustness.Network:
+    graph = load_graph(checkpoint)
+    return lambda pixels: predict(graph, torch.from_numpy(pixels)).numpy()
 
 
 if __name__ == "__main__":

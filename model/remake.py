@@ -215,7 +215,7 @@ LOSSLESS: dict[str, Recipe] = {
     "negated ×10": partial(_negated, times=10),
 }
 
-UPLOADS: dict[str, Recipe] = {
+CANVASES: dict[str, Recipe] = {
     "white 800×600": partial(_product, size=(800, 600)),
     "white 300×400": partial(_product, size=(300, 400)),
     "white 256×256": partial(_product, size=(256, 256), share=(0.8, 1.0)),
@@ -225,23 +225,30 @@ UPLOADS: dict[str, Recipe] = {
     "off-white 400×300": partial(_product, size=(400, 300), background=OFF_WHITE),
     "light gray 400×300": partial(_product, size=(400, 300), background=GRAY),
     "beige 400×300": partial(_product, size=(400, 300), background=BEIGE),
-    **{
-        f"JPEG {q}": partial(_product, format="JPEG", size=(400, 300), options={"quality": q})
-        for q in (95, 85, 75, 50, 25)
-    },
+    **{f"JPEG {q}": partial(_product, format="JPEG", size=(400, 300), options={"quality": q}) for q in (95, 85, 75)},
     "WebP 80": partial(_product, size=(400, 300), format="WEBP", options={"quality": 80, "method": 0}),
     "GIF, white": partial(_product, size=(400, 300), format="GIF", mode="P"),
     "TIFF, white": partial(_product, size=(400, 300), format="TIFF"),
     "BMP, white": partial(_product, size=(400, 300), format="BMP"),
     "CMYK JPEG": partial(_product, format="JPEG", size=(400, 300), mode="CMYK", options={"quality": 85}),
     **{f"phone, EXIF {k}": partial(_phone, orientation=k) for k in range(2, 9)},
+}
+
+CUT_OUTS: dict[str, Recipe] = {
     "cut-out RGBA": _cut_out,
     "cut-out gray": partial(_cut_out, mode="LA"),
     "cut-out WebP": partial(_cut_out, format="WEBP"),
     "cut-out 28 px": partial(_cut_out, side=28),
+}
+
+STUDIO: dict[str, Recipe] = {
     "studio": partial(_studio, vignette=0.25, noise=4),
     "studio, noisier": partial(_studio, vignette=0.4, noise=10),
     "studio, shadow": partial(_studio, vignette=0.1, noise=2, shadow=0.25),
+}
+
+OTHERS: dict[str, Recipe] = {
+    **{f"JPEG {q}": partial(_product, format="JPEG", size=(400, 300), options={"quality": q}) for q in (50, 25)},
     "specks": partial(_blemished, specks=12),
     "frame": partial(_blemished, frame=2),
     "blue on white": partial(_product, size=(400, 300), colour=BLUE),
@@ -250,15 +257,23 @@ UPLOADS: dict[str, Recipe] = {
     "light on black": partial(_product, size=(400, 300), background=BLACK, colour=WHITE),
     "light on dark gray": partial(_product, size=(400, 300), background=(48, 48, 48), colour=WHITE),
     "light on navy": partial(_product, size=(400, 300), background=(16, 24, 60), colour=WHITE),
-    "on mid-gray": partial(_product, size=(400, 300), background=(128, 128, 128)),
+    "dark on mid-gray": partial(_product, size=(400, 300), background=(128, 128, 128)),
 }
 
-RECIPES: dict[str, Recipe] = {
-    **LOSSLESS,
-    **UPLOADS,
-    **{
-        f"{family} {strength}": partial(_corrupt, change=change)
-        for family, changes in CORRUPTIONS.items()
-        for strength, change in enumerate(changes, 1)
-    },
+CORRUPTED: dict[str, Recipe] = {
+    f"{family} {strength}": partial(_corrupt, change=change)
+    for family, changes in CORRUPTIONS.items()
+    for strength, change in enumerate(changes, 1)
 }
+
+GROUPS: dict[str, tuple[float | None, dict[str, Recipe]]] = {
+    "lossless": (0.5, LOSSLESS),
+    "product photos": (1.5, CANVASES),
+    "cut-outs": (2.0, CUT_OUTS),
+    "studio": (3.0, STUDIO),
+    "worse and other": (None, OTHERS),
+    "Fashion-MNIST-C": (None, CORRUPTED),
+}
+"""With the points that `auto` may lose against the clean figure."""
+
+RECIPES: dict[str, Recipe] = {name: recipe for _, recipes in GROUPS.values() for name, recipe in recipes.items()}
