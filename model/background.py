@@ -92,9 +92,11 @@ def find_background(values: Floats) -> Background:
     """From the border of a picture, [h,w,c]."""
     height, width, _ = values.shape
     depth = max(1, round(RING * min(height, width)))
-    inside = np.zeros((height, width), bool)
-    inside[depth : height - depth, depth : width - depth] = True
-    y, x = np.nonzero(~inside)
+    outermost = 1 if depth > 1 else 0  # may be a thin frame
+    border = np.zeros((height, width), bool)
+    border[outermost : height - outermost, outermost : width - outermost] = True
+    border[outermost + depth : height - outermost - depth, outermost + depth : width - outermost - depth] = False
+    y, x = np.nonzero(border)
     ring = values[y, x]
     gray = luma(ring)
     counts = np.convolve(np.bincount(gray.astype(np.intp), minlength=256), np.ones(2 * CLOSE + 1), "same")
