@@ -67,13 +67,11 @@ class Background:
         """The surface sampled on a grid of `shape` over a part of the picture, 0–1 both ways → [h,w,c] or [1,1,c]."""
         if len(self.coefficients) == 1:
             return self.coefficients[None]
-        left, top, right, bottom = box
-        x: Floats = left + (right - left) * (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
-        y: Floats = top + (bottom - top) * (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
-        x, y = (2 * x - 1)[None, :, None], (2 * y - 1)[:, None, None]
+        height, width = shape
+        x = np.linspace(box[0], box[2], 2 * width + 1, dtype=np.float32)[None, 1::2, None] * 2 - 1
+        y = np.linspace(box[1], box[3], 2 * height + 1, dtype=np.float32)[1::2, None, None] * 2 - 1
         one, a, b, aa, ab, bb = self.coefficients
-        surface: Floats = one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)
-        return np.clip(surface, 0, 255)
+        return np.asarray(one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)).clip(0, 255)
 
     def difference(self, values: Floats, box: tuple[float, float, float, float]) -> Floats:
         """How far each pixel is from the background, in its most telling channel: [h,w,c] → [h,w]."""
