@@ -17,7 +17,6 @@ from PIL import Image
 
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
-from model.openvino import best_precision, compile_graph
 from model.preprocess import Preprocessed, native, preprocess
 from model.remake import GROUPS, remake
 
@@ -93,6 +92,8 @@ def exported_network(checkpoint: Checkpoint) -> Network | None:
         export = Export.load(checkpoint, "openvino")
     except ExportError:
         return None
+    from model.openvino import best_precision, compile_graph  # not at the top: OpenVINO is not on every platform
+
     compiled = compile_graph(graph_file(checkpoint.file, "openvino"), best_precision(export.precisions), threads=0)
 
     def network(pixels: Pixels) -> Logits:
