@@ -67,13 +67,11 @@ class Background:
         """The surface sampled on a grid of `shape` over a part of the picture, 0–1 both ways → [h,w,c] or [1,1,c]."""
         if len(self.coefficients) == 1:
             return self.coefficients[None]
-        left, top, right, bottom = box
-        x: Floats = left + (right - left) * (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
-        y: Floats = top + (bottom - top) * (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
-        x, y = (2 * x - 1)[None, :, None], (2 * y - 1)[:, None, None]
+        height, width = shape
+        x = np.linspace(box[0], box[2], 2 * width + 1, dtype=np.float32)[None, 1::2, None] * 2 - 1
+        y = np.linspace(box[1], box[3], 2 * height + 1, dtype=np.float32)[1::2, None, None] * 2 - 1
         one, a, b, aa, ab, bb = self.coefficients
-        surface: Floats = one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)
-        return np.clip(surface, 0, 255)
+        return np.asarray(one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)).clip(0, 255)
 
     def difference(self, values: Floats, box: tuple[float, float, float, float]) -> Floats:
         """How far each pixel is from the background, in its most telling channel: [h,w,c] → [h,w]."""
@@ -92,9 +90,11 @@ def find_background(values: Floats) -> Background:
     """From the border of a picture, [h,w,c]."""
     height, width, _ = values.shape
     depth = max(1, round(RING * min(height, width)))
-    inside = np.zeros((height, width), bool)
-    inside[depth : height - depth, depth : width - depth] = True
-    y, x = np.nonzero(~inside)
+    outermost = 1 if depth > 1 else 0  # may be a thin frame
+    border = np.zeros((height, width), bool)
+    border[outermost : height - outermost, outermost : width - outermost] = True
+    border[outermost + depth : height - outermost - depth, outermost + depth : width - outermost - depth] = False
+    y, x = np.nonzero(border)
     ring = values[y, x]
     gray = luma(ring)
     counts = np.convolve(np.bincount(gray.astype(np.intp), minlength=256), np.ones(2 * CLOSE + 1), "same")

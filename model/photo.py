@@ -31,8 +31,9 @@ BLACK = 24
 SQUARE, STRETCHED = 1.1, 1.4
 """Longer by shorter side, at most, of what counts as square, and of a picture of the data set resized by somebody."""
 
-SNAP = 0.05
-"""A square picture that the garment fills but for this share was cropped before, and is not trimmed again."""
+SNAP, FAINT_LINES = 0.05, 3
+"""A square picture that the garment fills but for this share was cropped before, and is not trimmed again; nor is a
+small one in which it fills all but so many lines, too faint to be told from the background."""
 
 HOLLOW = 0.5
 """More of the silhouette than this looks like the background: an outline, or white on transparency."""
@@ -152,7 +153,8 @@ def _was_cropped(mask: Mask | None, aspect: float = SQUARE) -> bool:
     (height, width), box = mask.shape, bounds(mask)
     free = (box[0] + width - box[2]) / width, (box[1] + height - box[3]) / height
     off = abs(box[0] - (width - box[2])) / width, abs(box[1] - (height - box[3])) / height
-    return bool(min(free) <= SNAP and max(off) <= SNAP)
+    slack = max(SNAP, FAINT_LINES / max(mask.shape))
+    return bool(min(free) <= slack and max(off) <= slack)
 
 
 def _roomy(mask: Mask, size: tuple[int, int]) -> Box:
