@@ -39,7 +39,7 @@ bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side b
 	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
 
 bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
-	$(RUN) -m benchmarks.engines $(ARGS)
+	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
 
 $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
 	$(PYTHON) -m venv $(BENCH)

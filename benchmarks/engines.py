@@ -35,7 +35,6 @@ from model.checkpoint import SHIPPED, Checkpoint
 from model.evaluate import load_graph, serving_pixels
 from model.preprocess import SIZE
 
-RESULTS = Path(__file__).parent / "results" / "engines.json"
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 CONCURRENT = (1, 64, 512)
 """Pictures under way at once on the path."""
@@ -116,7 +115,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST, if it is in no usual place")
     parser.add_argument("--no-accuracy", action="store_true")
     parser.add_argument("--no-path", action="store_true")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"JSON too, such as {RESULTS.relative_to(Path.cwd())}")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the same as JSON")
     return parser.parse_args()
 
 
@@ -203,7 +202,7 @@ async def _drive(
     return 1000 * statistics.median(taken), len(taken) / elapsed, 1000 * (time.process_time() - cpu) / len(taken)
 
 
-HEADER = "engine     on    in        batch        ms pictures/s CPU ms each   share accuracy"
+HEADER = "engine         on    in        batch        ms pictures/s CPU ms each   share accuracy"
 
 
 def _line(row: Row) -> str:
@@ -211,7 +210,7 @@ def _line(row: Row) -> str:
     accuracy = f"{100 * row.accuracy:.2f} %" if row.accuracy else "–"
     batch = f"path, {row.batch}" if row.path else str(row.batch)
     return (
-        f"{row.engine:10} {row.device:5} {row.precision:5} {batch:>9} {row.milliseconds:9.2f} {row.rate:10.1f} "
+        f"{row.engine:14} {row.device:5} {row.precision:5} {batch:>9} {row.milliseconds:9.2f} {row.rate:10.1f} "
         f"{row.cpu:11.3f} {share:>7} {accuracy:>8}"
     )
 
