@@ -44,7 +44,7 @@ class Run:
     answers: list[tuple[int, float, int]] = field(default_factory=list)
     """(index, when, status); status 0 is a broken connection."""
     idle: list["Connection"] = field(default_factory=list)
-    opened: int = 0
+    transports: list[asyncio.BaseTransport] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def now(self) -> float:
@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.run.transports.append(transport)
         self.send(self.index)
 
     def send(self, index: int) -> None:
@@ -96,7 +97,7 @@ async def drive(port: int, requests: list[bytes], rate: float, seconds: float) -
     loop = asyncio.get_running_loop()
     run = Run(requests, due[due < seconds].tolist(), loop, time.perf_counter())
     cpu = time.process_time()
-    opening = set()
+    opening: set[asyncio.Task[None]] = set()
     for index, moment in enumerate(run.due):
         await asyncio.sleep(max(0.0, moment - run.now()))
         run.sent.append(run.now())
@@ -108,15 +109,27 @@ async def drive(port: int, requests: list[bytes], rate: float, seconds: float) -
             task.add_done_callback(opening.discard)
     with suppress(TimeoutError):  # what is missing is counted as unanswered
         await asyncio.wait_for(run.finished.wait(), GRACE)
-    return _summary(run, rate, seconds, time.process_time() - cpu)
+    summary = _summary(run, rate, seconds, time.process_time() - cpu)
+    await _hang_up(run, opening)
+    return summary
 
 
 async def _open(run: Run, port: int, index: int) -> None:
-    run.opened += 1
     try:
         await run.loop.create_connection(lambda: Connection(run, index), "127.0.0.1", port)
     except OSError:
         run.answer(index, 0)
+
+
+async def _hang_up(run: Run, opening: "set[asyncio.Task[None]]") -> None:
+    """Everything that is still open or being opened."""
+    for task in opening:
+        task.cancel()
+    await asyncio.gather(*opening, return_exceptions=True)
+    run.idle.clear()
+    for transport in run.transports:
+        transport.abort()  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
 
 
 def _summary(run: Run, rate: float, seconds: float, cpu: float) -> dict[str, Any]:
@@ -128,7 +141,7 @@ def _summary(run: Run, rate: float, seconds: float, cpu: float) -> dict[str, Any
         "sent": len(run.due),
         "statuses": {str(status): count for status, count in sorted(by_status.items())},
         "unanswered": len(run.due) - len(run.answers),
-        "connections": run.opened,
+        "connections": len(run.transports),
         "accepted_rate": 2 * len(steady) / seconds,  # in the second half, when the queue is what it will be
         "accepted": _times(run, 200),
         "refused": _times(run, 503),
