@@ -85,11 +85,29 @@ def _row(results: Results, way: str, name: str) -> str:
 
 def figures(results: Results) -> str:
     """The promised comparisons, as lines of text; a part that was not measured is missing."""
-    return "\n".join([*_ratios(results), *_limit(results), *_one_client(results), *_cost(results), *_open(results)])
+    return "\n".join(
+        [
+            *_answers(results),
+            *_ratios(results),
+            *_limit(results),
+            *_one_client(results),
+            *_cost(results),
+            *_open(results),
+        ]
+    )
 
 
 def _rate(results: Results, way: str, name: str | None = None) -> float | None:
     return median(cell["rate"] for cell in cells(of(results, way, name), "multipart", 64))
+
+
+def _answers(results: Results) -> list[str]:
+    found = {way: [run["off"] for run in of(results, way) if "off" in run] for way in ("documented", "engine")}
+    return [
+        f"answers, peers {WAYS[way]}: same labels, probabilities off by at most {max(off):.4f}"
+        for way, off in found.items()
+        if off
+    ]
 
 
 def _ratios(results: Results) -> list[str]:
