@@ -1,11 +1,12 @@
 # `make` lists the targets.
 VENV   := .venv
+BENCH  := .venv-bench
 PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.everything  ## makes .venv with everything for serving, training and testing
 
@@ -40,6 +41,18 @@ calibrate: $(VENV)/.everything  ## fits temperature and outlier detector of the 
 export: $(VENV)/.everything  ## rebuilds from the shipped checkpoint what the engines load
 	$(RUN) -m model.export $(ARGS)
 
+bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side by side; ARGS="--quick" for five minutes
+	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
+	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
+
+bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
+	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
+
+$(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[bench]'
+	touch $@
+
 $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
 	touch $@
@@ -53,4 +66,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: help setup serve test check format train evaluate report calibrate export
+.PHONY: help setup serve test check format train evaluate report calibrate export bench bench-engines

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from app.decode import open_picture, prepare
 from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
-from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
 from model.preprocess import Ground, Mode, Preprocessed
+
+if TYPE_CHECKING:  # the path also runs where there is no HTTP
+    from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Prediction:
 class Classifier:
     """Owns the engine, its queue and the decoding threads."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.checkpoint, self.engine, self.settings, self.metrics = checkpoint, engine, settings, metrics
         self.capacity = warm_up(engine, checkpoint.golden.pixels)
         batch_size = settings.max_batch_size or useful_batch_size(self.capacity)

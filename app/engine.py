@@ -5,15 +5,17 @@ import importlib
 import logging
 import time
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.settings import Settings
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
 from model.labels import probabilities
+
+if TYPE_CHECKING:  # engines also run where nothing but torch is installed
+    from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Engine(Protocol):
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs: ...
 
 
-def build(settings: Settings, checkpoint: Checkpoint) -> Engine:
+def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError."""
     if settings.engine != "auto":
         return _verified(settings.engine, checkpoint, settings.device)

@@ -1,0 +1,1 @@
+"""Measuring the service, its peers and its engines."""

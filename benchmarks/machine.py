@@ -1,0 +1,85 @@
+"""The machine that a measurement was made on, and how fast it multiplies matrices."""
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.cores import usable_cores
+
+PACKAGES = ("torch", "openvino", "fastapi", "uvicorn", "numpy", "pillow")
+MATRIX = {"cpu": 2048, "cuda": 8192}
+PRECISIONS = {
+    "cpu": {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8},
+    "cuda": {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8},
+}
+MULTIPLYING = 1.0
+"""Seconds, at least, that the matrix products are repeated for."""
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, versions, time."""
+    return {
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "commit": _commit(),
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def multiply_rate(device: str, precision: str) -> float | None:
+    """Operations a second (a multiply-add is two) of a large square matrix product in torch: the best of many.
+
+    precision: fp32 (without tf32), bf16, int8, or fp16 on a GPU; None where torch has no fast product of that kind.
+    """
+    if precision not in PRECISIONS[device]:
+        return None
+    size = MATRIX[device]
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    if precision == "int8":
+        a, b, product = (10 * a).to(torch.int8), (10 * b).to(torch.int8), torch._int_mm
+    else:
+        a, b, product = a.to(PRECISIONS[device][precision]), b.to(PRECISIONS[device][precision]), torch.matmul
+    best, until = float("inf"), time.perf_counter() + MULTIPLYING
+    while time.perf_counter() < until:
+        best = min(best, _timed(device, lambda: product(a, b)))
+    return 2 * size**3 / best
+
+
+def _timed(device: str, work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""The same checkpoint behind other servers, each written as its own documentation shows it."""

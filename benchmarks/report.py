@@ -1,0 +1,246 @@
+"""Results → the table in the README, the plot beside it, and the figures that are promised.
+
+python -m benchmarks.report                 prints all of it
+python -m benchmarks.report --write         puts the table into README.md and the plot into benchmarks/results
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "servers.json"
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+WAYS = {"ours": "this service", "documented": "as documented", "engine": "on our engine"}
+
+Results = dict[str, Any]
+
+
+def of(results: Results, way: str, name: str | None = None) -> list[dict[str, Any]]:
+    """One server's rounds that went through."""
+    return [r for r in results["runs"] if r["way"] == way and name in (None, r["name"]) and "error" not in r]
+
+
+def cells(runs: list[dict[str, Any]], body: str, clients: int) -> list[dict[str, Any]]:
+    return [cell for run in runs for cell in run["cells"] if (cell["body"], cell["clients"]) == (body, clients)]
+
+
+def median(values: Iterable[float]) -> float | None:
+    kept = list(values)
+    return statistics.median(kept) if kept else None
+
+
+def spread(values: Iterable[float], form: str = ".0f") -> str:
+    """The median, and the smallest and the largest if there are several."""
+    kept = list(values)
+    if not kept:
+        return "–"
+    middle = format(statistics.median(kept), form)
+    return middle if len(kept) == 1 else f"{middle} ({format(min(kept), form)}–{format(max(kept), form)})"
+
+
+def table(results: Results) -> str:
+    """Markdown: a row a server, ours first, then the peers both ways."""
+    servers = list(dict.fromkeys((run["way"], run["name"]) for run in results["runs"] if run["way"] in WAYS))
+    lines = [
+        "| 64 clients, PNG form | req/s | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | memory MiB | start s |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(results, way, name) for way, name in sorted(servers, key=lambda server: list(WAYS).index(server[0]))),
+    ]
+    machine, options = results["machine"], results["options"]
+    rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "one round"
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['when'][:10]}; {rounds}, "
+            f"at least {options['seconds']} s each, wrk on the same cores; medians, smallest and largest in brackets. "
+            "Memory is the sum of all processes' peaks; start is until the first correct answer.",
+        ]
+    )
+
+
+def _row(results: Results, way: str, name: str) -> str:
+    label = "**this service**" if way == "ours" else f"{name}, {WAYS[way]}"
+    runs = of(results, way, name)
+    if not runs:
+        error = next(r["error"] for r in results["runs"] if (r["way"], r["name"]) == (way, name))
+        return f"| {label} | failed: {error.splitlines()[0]} |||||||"
+    many, one = cells(runs, "multipart", 64), cells(runs, "multipart", 1)
+    failed = sum(cell["failed"] for cell in many + one)
+    columns = [
+        spread(cell["rate"] for cell in many) + (f", {failed} failed" if failed else ""),
+        spread(cell["p50"] for cell in many),
+        spread(cell["p99"] for cell in many),
+        spread((cell["server_cpu"] for cell in many), ".2f"),
+        spread((cell["p50"] for cell in one), ".2f"),
+        spread(run["peak_mib"] for run in runs),
+        spread((run["start_seconds"] for run in runs), ".1f"),
+    ]
+    return f"| {label} | {' | '.join(columns)} |"
+
+
+def figures(results: Results) -> str:
+    """The promised comparisons, as lines of text; a part that was not measured is missing."""
+    return "\n".join(
+        [
+            *_answers(results),
+            *_ratios(results),
+            *_limit(results),
+            *_one_client(results),
+            *_cost(results),
+            *_open(results),
+        ]
+    )
+
+
+def _rate(results: Results, way: str, name: str | None = None) -> float | None:
+    return median(cell["rate"] for cell in cells(of(results, way, name), "multipart", 64))
+
+
+def _answers(results: Results) -> list[str]:
+    found = {way: [run["off"] for run in of(results, way) if "off" in run] for way in ("documented", "engine")}
+    return [
+        f"answers, peers {WAYS[way]}: same labels, probabilities off by at most {max(off):.4f}"
+        for way, off in found.items()
+        if off
+    ]
+
+
+def _ratios(results: Results) -> list[str]:
+    ours = _rate(results, "ours")
+    if not ours:
+        return []
+    names = dict.fromkeys(run["name"] for run in results["runs"] if run["way"] == "documented")
+    lines = [
+        f"64 clients, PNG form: ours ÷ {name} as documented = {ours / rate:.2f}"
+        for name in names
+        if (rate := _rate(results, "documented", name))
+    ]
+    on_ours = {name: rate for name in names if (rate := _rate(results, "engine", name))}
+    if on_ours:
+        best = max(on_ours, key=on_ours.__getitem__)
+        lines.append(f"64 clients, PNG form: ours ÷ best on our engine ({best}) = {ours / on_ours[best]:.2f}")
+    return lines
+
+
+def limit(results: Results) -> dict[str, float] | None:
+    """CPU milliseconds a request that nobody can save, by part, and the requests a second they allow."""
+    path = median(cell["server_cpu"] for cell in cells(of(results, "stub"), "multipart", 64))
+    client = median(cell["client_cpu"] for cell in cells(of(results, "ours"), "multipart", 64))
+    engine = median(min(row["cpu"] for row in rows) for rows in results["engine"])
+    if path is None or client is None or engine is None:
+        return None
+    return {
+        "engine": engine,
+        "path": path,
+        "client": client,
+        "rate": 1000 * results["machine"]["cores"] / (engine + path + client),
+    }
+
+
+def _limit(results: Results) -> list[str]:
+    parts, ours = limit(results), _rate(results, "ours")
+    if not parts or not ours:
+        return []
+    return [
+        f"machine's limit: {results['machine']['cores']} cores ÷ (engine alone {parts['engine']:.3f} + path "
+        f"{parts['path']:.3f} + wrk {parts['client']:.3f} ms) = {parts['rate']:.0f} req/s; "
+        f"ours {ours:.0f} req/s = {100 * ours / parts['rate']:.1f} %"
+    ]
+
+
+def _one_client(results: Results) -> list[str]:
+    ours, stub, tutorial = (
+        median(cell["p50"] for cell in cells(of(results, *server), "multipart", 1))
+        for server in (("ours",), ("stub",), ("documented", "tutorial FastAPI"))
+    )
+    engine = median(row["milliseconds"] for rows in results["engine"] for row in rows if row["batch"] == 1)
+    lines = []
+    if ours and tutorial:
+        lines.append(f"1 client: our p50 {ours:.2f} ms ÷ tutorial FastAPI's {tutorial:.2f} ms = {ours / tutorial:.2f}")
+    if ours and stub and engine:
+        rest = ours - engine - stub
+        lines.append(f"1 client: our p50 {ours:.2f} ms − (engine {engine:.2f} + path {stub:.2f}) = {rest:+.2f} ms")
+    return lines
+
+
+def _cost(results: Results) -> list[str]:
+    runs = of(results, "ours")
+    return [
+        f"idle: {spread((100 * run['idle_cpu'] for run in runs), '.2f')} % of a core",
+        f"start to first correct answer: {spread((run['start_seconds'] for run in runs), '.2f')} s; "
+        f"peak memory {spread(run['peak_mib'] for run in runs)} MiB",
+    ]
+
+
+def _open(results: Results) -> list[str]:
+    return [_open_line(run["name"], test) for run in results["runs"] for test in run.get("open", ())]
+
+
+def _open_line(name: str, test: dict[str, Any]) -> str:
+    def times(kind: str) -> str:
+        found = test[kind]
+        return f"p50 {found['p50']:.1f}, p99 {found['p99']:.1f} ms" if found else "none"
+
+    share = 100 * test["accepted_rate"] * test["load"] / test["rate"]
+    return (
+        f"open loop, {name} at {test['load']:g} × its closed-loop rate ({test['rate']:.0f} req/s): "
+        f"accepted {test['accepted_rate']:.0f} req/s = {share:.0f} %"
+        f" of that rate, {times('accepted')}; 503s {times('refused')}; statuses {test['statuses']}, "
+        f"{test['unanswered']} unanswered; client {test['client_cpu']:.3f} ms of CPU a request, "
+        f"{test['late']['p99']:.1f} ms late at p99"
+    )
+
+
+def plot(results: Results, file: Path) -> None:
+    """Throughput and p99 over the number of clients, PNG forms."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    names = list(dict.fromkeys(run["name"] for run in results["runs"]))
+    for way, style in (("ours", "-"), ("documented", "-"), ("engine", "--")):
+        for name in names:
+            runs = of(results, way, name)
+            counts = sorted({cell["clients"] for run in runs for cell in run["cells"] if cell["body"] == "multipart"})
+            for axis, what in zip(axes, ("rate", "p99"), strict=True):
+                values = [median(cell[what] for cell in cells(runs, "multipart", count)) for count in counts]
+                label = name if way == "ours" else f"{name}, {WAYS[way]}"
+                if counts:
+                    axis.plot(counts, values, style, color=f"C{names.index(name)}", marker="o", label=label)
+    for axis, title in zip(axes, ("requests a second", "p99, milliseconds"), strict=True):
+        axis.set(xscale="log", yscale="log", xlabel="clients", title=title)
+        axis.set_xticks([1, 8, 64, 256], labels=["1", "8", "64", "256"])
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    figure.savefig(file, dpi=120)
+
+
+def write(results: Results, readme: Path) -> None:
+    """The table, between its markers."""
+    text = readme.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    results = json.loads(arguments.results.read_text())
+    print(table(results), figures(results), sep="\n\n")
+    if arguments.write:
+        write(results, ROOT / "README.md")
+        plot(results, arguments.results.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
