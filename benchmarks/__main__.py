@@ -29,7 +29,7 @@ from benchmarks.servers import PEERS, Contestant, contestants
 
 RESULTS = Path(__file__).parent / "results" / "servers.json"
 TOLERANCES = {"ours": 0.01, "engine": 0.01, "documented": 0.15}
-"""How far a probability may be from this service's: on its engine hardly, in single precision by what bf16 and int8 do."""
+"""How far a probability may be from this service's: hardly on its engine, by what bf16 and int8 do in fp32."""
 
 IDLE_SECONDS = 10.0
 WARM_UP = (8, 1)
