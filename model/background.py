@@ -79,7 +79,8 @@ class Background:
         """How far each pixel is from the background, in its most telling channel: [h,w,c] → [h,w]."""
         off = np.abs(values - self.over(box, (values.shape[0], values.shape[1])))
         first, *others = (off[..., channel] for channel in range(off.shape[2]))
-        return np.maximum(np.maximum(first, others[0]), others[1]) if others else first
+        largest: Floats = np.maximum(np.maximum(first, others[0]), others[1]) if others else first
+        return largest
 
     def threshold(self, difference: Floats) -> float:
         """From which difference on a pixel is something else."""
