@@ -71,13 +71,16 @@ class Background:
         x = np.linspace(box[0], box[2], 2 * width + 1, dtype=np.float32)[None, 1::2, None] * 2 - 1
         y = np.linspace(box[1], box[3], 2 * height + 1, dtype=np.float32)[1::2, None, None] * 2 - 1
         one, a, b, aa, ab, bb = self.coefficients
-        return np.asarray(one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)).clip(0, 255)
+        surface: Floats = one + a * x + aa * x * x + (b + ab * x) * y + bb * (y * y)
+        np.clip(surface, 0, 255, out=surface)
+        return surface
 
     def difference(self, values: Floats, box: tuple[float, float, float, float]) -> Floats:
         """How far each pixel is from the background, in its most telling channel: [h,w,c] → [h,w]."""
         off = np.abs(values - self.over(box, (values.shape[0], values.shape[1])))
         first, *others = (off[..., channel] for channel in range(off.shape[2]))
-        return np.maximum(np.maximum(first, others[0]), others[1]) if others else first
+        largest: Floats = np.maximum(np.maximum(first, others[0]), others[1]) if others else first
+        return largest
 
     def threshold(self, difference: Floats) -> float:
         """From which difference on a pixel is something else."""

@@ -31,6 +31,9 @@ BLACK = 24
 SQUARE, STRETCHED = 1.1, 1.4
 """Longer by shorter side, at most, of what counts as square, and of a picture of the data set resized by somebody."""
 
+LARGE = 96
+"""Pixels a side that the network sees."""
+
 SNAP, FAINT_LINES = 0.05, 3
 """A square picture that the garment fills but for this share was cropped before, and is not trimmed again; nor is a
 small one in which it fills all but so many lines, too faint to be told from the background."""
@@ -44,9 +47,11 @@ MID_TONE = 0.6
 FAINTEST = 0.1
 """Of full intensity."""
 
-FILTER = Image.Resampling.LANCZOS
+NOISY = 2.0
+"""Gray levels of standard deviation from which on a picture is averaged rather than subsampled."""
+
 SHARPEN = 0.35
-"""How far away from its blurred self the garment is brought at the data set's resolution."""
+"""How far an averaged garment is brought away from its blurred self."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,13 @@ class Scene:
 
     @property
     def looks_native(self) -> bool:
-        """As the data set's pictures are: a light garment on black, cropped tight."""
-        return self.behind.level <= BLACK and self.behind.share >= 0.5 and _was_cropped(self.mask, STRETCHED)
+        """As the data set's pictures are, a light garment on black, cropped tight, and not better off subsampled.
+
+        That is a square picture enlarged beyond what the network sees, which shrinking by averaging would blur.
+        """
+        black = self.behind.level <= BLACK and self.behind.share >= 0.5
+        enlarged = min(self.image.size) > LARGE and _was_cropped(self.mask)
+        return black and not enlarged and _was_cropped(self.mask, STRETCHED)
 
 
 def look(image: Image.Image, alpha: Image.Image | None) -> Scene:
@@ -106,15 +116,19 @@ def photo(scene: Scene, background: str = "auto") -> Photo:
     whole = (0, 0, *image.size)
     inverted = _is_inverted(view, behind, mask, background)
     if mask is None:
-        return Photo(_scaled(_tones(view, behind, None, inverted)), inverted, whole, certain=False)
+        tones, _ = _tones(view, behind, None, inverted)
+        return Photo(
+            _scaled(tones, (0, 0, tones.shape[1], tones.shape[0]), smooth=True), inverted, whole, certain=False
+        )
     box = _roomy(mask, image.size)
     if box != whole or max(image.size) > FINE:
         view = _view(image, scene.alpha, box, max(1, max(box[2] - box[0], box[3] - box[1]) // FINE))
     fine = _differing(view, behind) & _resized(mask, view)
-    tones = _tones(view, behind, fine, inverted)
+    tones, hollow = _tones(view, behind, fine, inverted)
     tight = (0, 0, fine.shape[1], fine.shape[0]) if _was_cropped(mask) else _trimmed(tones, fine, view.opaque)
     certain = behind.share >= UNIFORM and (background != "auto" or not DARK < behind.level < LIGHT)
-    return Photo(_scaled(tones, tight), inverted, _in_picture(tight, view, box), certain)
+    pixels = _scaled(tones, tight, smooth=hollow or behind.noise >= NOISY)
+    return Photo(pixels, inverted, _in_picture(tight, view, box), certain)
 
 
 def _surrounded(opaque: Mask) -> bool:
@@ -185,16 +199,18 @@ def _in_picture(tight: Box, view: _View, box: Box) -> Box:
     return left, top, min(box[2], box[0] + round(tight[2] * x)), min(box[3], box[1] + round(tight[3] * y))
 
 
-def _tones(view: _View, behind: Background, mask: Mask | None, inverted: bool) -> Floats:
-    """The background 0, the garment light, at most 1 or so: [h,w]."""
+def _tones(view: _View, behind: Background, mask: Mask | None, inverted: bool) -> tuple[Floats, bool]:
+    """The background 0, the garment light, at most 1 or so, [h,w]; and whether its silhouette had to be filled."""
     back, gray = luma(behind.over(view.box, view.values.shape[:2])), luma(view.values)
     tones: Floats = np.abs(gray - back) / np.maximum(back if inverted else 255 - back, 64)
+    is_hollow = False
     if mask is not None and mask.any():
         silhouette = filled(mask) if mask.mean() < 0.5 and max(mask.shape) > 56 else mask
         hollow = silhouette & (tones < FAINTEST)
-        if hollow.sum() > HOLLOW * silhouette.sum():
+        is_hollow = bool(hollow.sum() > HOLLOW * silhouette.sum())
+        if is_hollow:
             tones = np.where(silhouette, MID_TONE + tones * (1 - MID_TONE), tones)
-    return tones
+    return tones, is_hollow
 
 
 def _trimmed(tones: Floats, mask: Mask, opaque: Mask | None) -> Box:
@@ -224,16 +240,24 @@ def _at_half_height(tones: Floats, box: Box) -> Box:
     return left + in_left, top + in_top, right - in_right, bottom - in_bottom
 
 
-def _scaled(tones: Floats, box: Box | None = None) -> Image.Image:
-    """The longer side brought to 28 pixels, sharpened, the shorter one extended on both sides, the lightest white."""
-    left, top, right, bottom = box or (0, 0, *tones.shape[::-1])
+def _scaled(tones: Floats, box: Box, *, smooth: bool) -> Image.Image:
+    """The longer side brought to 28 pixels, the shorter one extended on both sides, the lightest white.
+
+    By subsampling, as the data set was: each pixel is the middle of its cell. What would not stand that is averaged,
+    and then sharpened.
+    """
+    left, top, right, bottom = box
     longer = max(right - left, bottom - top)
     width, height = (max(1, round(SIDE * side / longer)) for side in (right - left, bottom - top))
     garment = tones[top:bottom, left:right]
     if garment.shape != (height, width):
-        garment = np.asarray(Image.fromarray(garment).resize((width, height), FILTER))
-        if longer > SIDE:
-            garment = _sharpened(garment)
+        picture = Image.fromarray(garment)
+        if smooth or longer < 2 * SIDE:
+            garment = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
+            garment = _sharpened(garment) if longer > SIDE else garment
+        else:
+            fine = np.asarray(picture.resize((4 * width, 4 * height), Image.Resampling.BOX))
+            garment = (fine[1::4, 1::4] + fine[1::4, 2::4] + fine[2::4, 1::4] + fine[2::4, 2::4]) / 4
     square = np.zeros((SIDE, SIDE), np.float32)
     x, y = (SIDE - width + 1) // 2, (SIDE - height + 1) // 2  # an odd line to the left and on top, as in the data set
     square[y : y + height, x : x + width] = garment * (255 / max(FAINTEST, float(garment.max(initial=0))))

@@ -59,10 +59,15 @@ def test_every_picture_of_the_data_set_is_native(fashion_mnist: Dataset) -> None
             assert np.array_equal(result.pixels, native(picture))
 
 
-@pytest.mark.parametrize("times", [4, 10])
-def test_a_larger_picture_of_the_data_set_is_native(garments: Pictures, times: int) -> None:
-    results = [preprocess(garment.resize((28 * times, 28 * times), Image.Resampling.BICUBIC)) for garment in garments]
-    assert sum(result.mode == "native" for result in results) >= 95
+@pytest.mark.parametrize("filter", [Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS])
+@pytest.mark.parametrize("times", [3, 4, 10])
+def test_an_enlarged_picture_of_the_data_set_comes_back(
+    garments: Pictures, times: int, filter: Image.Resampling
+) -> None:
+    results = [preprocess(garment.resize((28 * times, 28 * times), filter)) for garment in garments]
+    assert not any(result.inverted for result in results)
+    assert sum(result.mode == ("native" if times == 3 else "photo") for result in results) >= 95
+    assert share_close(garments, lambda garment: garment.resize((28 * times, 28 * times), filter), within=8) >= 0.9
 
 
 def test_a_negated_picture_comes_back_exactly(garments: Pictures) -> None:
@@ -76,7 +81,7 @@ def test_a_negated_picture_comes_back_exactly(garments: Pictures) -> None:
 
 
 def test_a_photo_comes_back(garments: Pictures) -> None:
-    assert share_close(garments, on_canvas) >= 0.9
+    assert share_close(garments, on_canvas, within=12) >= 0.8
 
 
 @pytest.mark.parametrize("background", [245, 222, 200])
