@@ -118,7 +118,8 @@ class Checkpoint:
         weights = {f"network.{name}": tensor for name, tensor in self.weights.items()}
         detector = {} if self.detector is None else {f"detector.{name}": a for name, a in vars(self.detector).items()}
         golden = {"golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
-        return {**weights, **detector, **golden}
+        tensors = {**weights, **detector, **golden}
+        return {name: np.ascontiguousarray(array) for name, array in tensors.items()}  # as safetensors writes them
 
 
 def graph_file(checkpoint_file: Path, graph: str) -> Path:

@@ -1,6 +1,7 @@
 """The shipped file says all that serving needs, and no damaged file is ever served."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,12 @@ def test_weights_of_another_architecture_are_refused(checkpoint: Checkpoint, tmp
 
 def test_the_file_is_plain_safetensors() -> None:
     assert load_file(SHIPPED)["network.head.weight"].shape == (10, 1024)
+
+
+def test_arrays_of_any_layout_are_stored_as_they_are(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    assert checkpoint.detector is not None
+    turned = replace(checkpoint.detector, hidden_weight=np.asfortranarray(checkpoint.detector.hidden_weight))
+    replace(checkpoint, detector=turned).save(tmp_path / "turned.safetensors")
+    stored = Checkpoint.load(tmp_path / "turned.safetensors").detector
+    assert stored is not None
+    np.testing.assert_array_equal(stored.hidden_weight, checkpoint.detector.hidden_weight)
