@@ -84,6 +84,41 @@ def test_corrections_are_sent(page: Page) -> None:
     expect(card.locator("code")).to_contain_text("explain?background=light'")
 
 
+def test_a_photo(page: Page, client: httpx.Client) -> None:
+    """Its crop is drawn over the preview, and goes when the picture is taken as it is."""
+    sample = client.get("/web/samples/photo.jpg").content
+    box = client.post("/predict", files={"file": sample}).json()["preprocessing"]["crop"]
+    width, height = Image.open(io.BytesIO(sample)).size
+    page.get_by_role("button", name="as in a photo").click()
+    (card,) = cards(page, 1)
+    expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
+    expect(card).to_contain_text("read as a photo, light and dark exchanged")
+    drawn, whole = card.locator(".crop").bounding_box(), card.get_by_alt_text("Your picture").bounding_box()
+    assert drawn
+    assert whole
+    scale = whole["width"] / width
+    assert whole["height"] == pytest.approx(height * scale, abs=1)
+    corners = [drawn["x"] - whole["x"], drawn["y"] - whole["y"]]
+    corners += [corners[0] + drawn["width"], corners[1] + drawn["height"]]
+    assert corners == pytest.approx([edge * scale for edge in box], abs=1)
+    card.get_by_role("group", name="Read as").get_by_text("As it is").click()
+    expect(card).to_contain_text("taken as it is")
+    expect(card.locator(".crop")).to_be_hidden()
+
+
+def test_what_is_no_garment(page: Page, client: httpx.Client) -> None:
+    """The page says so where the answer does, and only there."""
+    noise = io.BytesIO()
+    Image.effect_noise((96, 96), 120).save(noise, "PNG")
+    for name, content in (("noise.png", noise.getvalue()), ("bag.png", BAG.read_bytes())):
+        strange = client.post("/predict?mode=native", files={"file": content}).json()["out_of_distribution"]
+        (card,) = choose(page, file(name, content))
+        card.get_by_role("group", name="Read as").get_by_text("As it is").click()
+        cards(page, page.get_by_role("article").count())
+        expect(card).to_contain_text("taken as it is")
+        expect(card.get_by_text("Perhaps none of the ten")).to_be_visible(visible=bool(strange))
+
+
 def test_the_map_of_every_class(page: Page) -> None:
     (card,) = choose(page, SHIRT)
     canvas = card.locator("canvas")
@@ -122,14 +157,11 @@ def test_a_busy_server_is_asked_once_more(browser: Browser) -> None:
     white = io.BytesIO()
     Image.new("L", (28, 28), 255).save(white, "PNG")
     with run_server(GOOGLENET_ENGINE="live.faults:Poisoned") as server, opened(browser, server.url) as page:
-        asked = []
-        page.on("request", lambda request: asked.append(request.url) if "/explain" in request.url else None)
-        (card,) = choose(page, BOOT)
-        card.get_by_role("button", name="Remove").click()
-        asked.clear()
-        page.get_by_label("Choose pictures").set_input_files(file("white.png", white.getvalue()))
+        (card,) = choose(page, file("white.png", white.getvalue()))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        card.get_by_role("group", name="Read as").get_by_text("As it is").click()
         expect(page.get_by_role("status")).to_contain_text("trying again in 1 s")
-        (card,) = cards(page, 1)
         expect(card).to_contain_text("The network could not be run on this picture")
         assert len(asked) == 2
         expect(card.get_by_role("button", name="Try again")).to_be_visible()
