@@ -93,14 +93,17 @@ def test_a_photo(page: Page, client: httpx.Client) -> None:
     (card,) = cards(page, 1)
     expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
     expect(card).to_contain_text("read as a photo, light and dark exchanged")
-    drawn, whole = card.locator(".crop").bounding_box(), card.get_by_alt_text("Your picture").bounding_box()
-    assert drawn
-    assert whole
-    scale = whole["width"] / width
-    assert whole["height"] == pytest.approx(height * scale, abs=1)
-    corners = [drawn["x"] - whole["x"], drawn["y"] - whole["y"]]
-    corners += [corners[0] + drawn["width"], corners[1] + drawn["height"]]
-    assert corners == pytest.approx([edge * scale for edge in box], abs=1)
+    drawn = card.locator(".fit").evaluate(
+        """(fit) => {
+            const [whole, crop] = ["img", ".crop"].map((name) => fit.querySelector(name).getBoundingClientRect());
+            const x = (edge) => (edge - whole.left) / whole.width, y = (edge) => (edge - whole.top) / whole.height;
+            return [x(crop.left), y(crop.top), x(crop.right), y(crop.bottom), whole.width / whole.height];
+        }"""
+    )
+    left, top, right, bottom = box
+    assert drawn == pytest.approx(
+        [left / width, top / height, right / width, bottom / height, width / height], abs=0.01
+    )
     card.get_by_role("group", name="Read as").get_by_text("As it is").click()
     expect(card).to_contain_text("taken as it is")
     expect(card.locator(".crop")).to_be_hidden()
