@@ -40,6 +40,8 @@ class Scores:
 
     probabilities: NDArray[np.float32]
     """[classes]."""
+    maps: NDArray[np.float32]
+    """[classes,3,3], a view into the batch's: class activation maps, as in app.engine.Outputs."""
     ood_score: float | None
     """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
     out_of_distribution: bool | None
@@ -163,11 +165,12 @@ class Classifier:
         rows = probabilities(outputs.logits, self.engine.temperature, self.checkpoint.metadata.smoothing)
         detector, threshold = self.checkpoint.detector, self.engine.threshold
         strange = None if detector is None else detector.score(outputs.logits, outputs.features)
-        if not np.isfinite(rows).all() or (strange is not None and not np.isfinite(strange).all()):
+        if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
             raise FloatingPointError("the engine gave something that is not a number")
         if strange is None or threshold is None:
-            return [Scores(row, None, None) for row in rows]
-        return [Scores(row, score, score > threshold) for row, score in zip(rows, strange.tolist(), strict=True)]
+            return [Scores(row, maps, None, None) for row, maps in zip(rows, outputs.maps, strict=True)]
+        scores = zip(rows, outputs.maps, strange.tolist(), strict=True)
+        return [Scores(row, maps, score, score > threshold) for row, maps, score in scores]
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):

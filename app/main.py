@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import engine
-from app.api import health, monitoring, predict, problems
+from app.api import explanation, health, monitoring, page, predict, problems
 from app.api.observer import Observer
 from app.api.service import Service
 from app.classifier import Classifier
@@ -63,8 +63,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.include_router(predict.api)
+    app.include_router(explanation.api)
     app.include_router(health.api)
     app.include_router(monitoring.api)
+    app.include_router(page.api)
     app.add_middleware(Observer, metrics=metrics)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)

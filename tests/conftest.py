@@ -19,11 +19,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint
 
 PICTURES = Path(__file__).parent / "pictures"
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 START_LIMIT = 120.0
 STOP_LIMIT = 60.0
 
@@ -159,6 +161,15 @@ def chromium(needs: Callable[[bool, str], None]) -> str:
     needs(path is not None, "chromium")
     assert path is not None
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """The distribution's Chromium, headless; one a module, because while it runs asyncio.run cannot."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -82,8 +82,18 @@ ALLOWED = {
     "app.api.monitoring": {"app.api.service"},
     "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.direct", "app.api.problems", "app.api.service"}
     | {"app.classifier"},
+    "app.api.explanation": {"app.api.schemas", "app.api.direct", "app.api.predict", "app.api.service"},
+    "app.api.page": set(),
     "app.api.health": {"app.api.schemas", "app.api.service"},
-    "app.main": {"app.api.health", "app.api.monitoring", "app.api.observer", "app.api.predict", "app.api.problems"}
+    "app.main": {
+        "app.api.explanation",
+        "app.api.page",
+        "app.api.health",
+        "app.api.monitoring",
+        "app.api.observer",
+        "app.api.predict",
+        "app.api.problems",
+    }
     | {"app.api.service", "app.classifier", "app.engine"},
     "app.__main__": {"app.main"},
 }

@@ -26,11 +26,19 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
+RAW = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "application/octet-stream")
+
+
 def _request_body(description: str, parts: dict[str, Any], *raw: str) -> dict[str, Any]:
     """The OpenAPI description of a body that is a form with `parts`, or one picture of a `raw` type."""
     form = {"schema": {"type": "object", "properties": parts, "required": list(parts)}}
     content = {"multipart/form-data": form, **{media_type: {"schema": PICTURE} for media_type in raw}}
     return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+ONE_PICTURE = _request_body(
+    "The picture: as the part `file` (or `image`) of a form, or by itself as the whole body.", {"file": PICTURE}, *RAW
+)
 
 
 api = APIRouter(tags=["Classification"], route_class=DirectRoute)
@@ -41,24 +49,12 @@ api = APIRouter(tags=["Classification"], route_class=DirectRoute)
     summary="Classify one picture",
     response_model=schemas.Prediction,
     responses=PROBLEMS,
-    openapi_extra=_request_body(
-        "The picture: as the part `file` (or `image`) of a form, or by itself as the whole body.",
-        {"file": PICTURE},
-        *("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
-    ),
+    openapi_extra=ONE_PICTURE,
 )
 async def predict(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """The probability of every class for one picture of a garment."""
-    service = Service.of(request)
-    write = _Writer(service.classifier, options.top_k)
-    pictures = await _pictures(request, service, "file", "image")
-    if len(pictures) > 1:
-        raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
-    async with while_connected(request):
-        prediction = await service.classifier.classify(pictures[0], options.mode, options.background)
-    body = write(prediction)
-    timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
-    return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
+    write = Writer(Service.of(request).classifier, options.top_k)
+    return answer(write(await classify_one(request, options)))
 
 
 @api.post(
@@ -74,7 +70,7 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
 async def predict_batch(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """One answer a picture, in their order; an unusable one is an error in its own place, the rest succeed."""
     service = Service.of(request)
-    write = _Writer(service.classifier, options.top_k)
+    write = Writer(service.classifier, options.top_k)
     pictures = await _pictures(request, service, "files")
     if len(pictures) > MAX_PICTURES:
         raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
@@ -84,7 +80,23 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     return Response(json.dumps({"predictions": entries}), media_type="application/json")
 
 
-class _Writer:
+async def classify_one(request: Request, options: schemas.Options) -> Prediction:
+    """The picture that the request carries. Raises ServiceError."""
+    service = Service.of(request)
+    pictures = await _pictures(request, service, "file", "image")
+    if len(pictures) > 1:
+        raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
+    async with while_connected(request):
+        return await service.classifier.classify(pictures[0], options.mode, options.background)
+
+
+def answer(body: dict[str, Any]) -> Response:
+    """The body as JSON, its timings as Server-Timing too."""
+    timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
+    return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
+
+
+class Writer:
     """Prediction → schemas.Prediction as plain values. Raises InvalidParameter if top_k is more than there are."""
 
     def __init__(self, classifier: Classifier, top_k: int | None) -> None:

@@ -61,6 +61,16 @@ class Prediction(BaseModel):
     batch_size: int = Field(ge=1, description="How many pictures the network took at once")
 
 
+class Explanation(Prediction):
+    """Where in the picture the network saw what."""
+
+    maps: dict[str, list[list[float]]] = Field(
+        description="Class activation maps of the classes in `probabilities`, three rows of three from top to bottom. "
+        "Raw: a map's mean plus the head's bias is the logit of its class; positive speaks for it, negative against",
+    )
+    seen: str = Field(description="The 96×96 gray picture that the network saw, a PNG as a data URL")
+
+
 class Problem(BaseModel):
     """RFC 9457."""
 

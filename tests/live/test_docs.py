@@ -1,21 +1,8 @@
 """/docs in a real browser, without a network: it describes both ways of sending and uploads a picture."""
 
-from collections.abc import Iterator
-
 import httpx
-import pytest
 from conftest import PICTURES, Server
-from playwright.sync_api import Browser, sync_playwright
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+from playwright.sync_api import Browser
 
 
 def test_a_picture_can_be_uploaded_from_the_docs(browser: Browser, server: Server) -> None:

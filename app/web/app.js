@@ -1,0 +1,120 @@
+// The page: pictures come in by choosing, dropping, pasting or the camera; each gets a card.
+
+import { health, setKey } from "./api.js";
+import { Card } from "./card.js";
+
+const SAMPLES = [
+  ["t-shirt-top.png", "T-shirt/top"], ["trouser.png", "Trouser"], ["pullover.png", "Pullover"],
+  ["dress.png", "Dress"], ["coat.png", "Coat"], ["sandal.png", "Sandal"], ["shirt.png", "Shirt"],
+  ["sneaker.png", "Sneaker"], ["bag.png", "Bag"], ["ankle-boot.png", "Ankle boot"],
+  ["photo.jpg", "A dark boot on a light ground, as in a photo"],
+];
+
+const $ = (id) => document.getElementById(id);
+const cards = new Set();
+const refused = new Set(); // cards that wait for a key
+
+function say(text) {
+  const line = document.createElement("span");
+  line.textContent = `${text}. `;
+  $("status").append(line);
+  while ($("status").childElementCount > 10) $("status").firstChild.remove();
+}
+
+/** The newest on top, those that came together in their order. */
+function add(files) {
+  const fresh = [...files].map((file) => new Card(file, { say, onProblem, onRemove }));
+  $("results").prepend(...fresh.map((card) => card.element));
+  for (const card of fresh) {
+    cards.add(card);
+    card.send();
+  }
+  arrange();
+  const place = fresh[0]?.element.getBoundingClientRect();
+  if (place?.top > innerHeight / 2) fresh[0].element.scrollIntoView({ block: "nearest" });
+}
+
+function onProblem(card, problem) {
+  if (problem.status !== 401) return;
+  refused.add(card);
+  if (!$("key-form").hidden) return;
+  $("key-form").hidden = false;
+  $("key").focus();
+}
+
+function onRemove(card) {
+  const next = card.element.nextElementSibling ?? card.element.previousElementSibling;
+  card.element.remove();
+  cards.delete(card);
+  refused.delete(card);
+  arrange();
+  (next?.querySelector(".remove") ?? $("files")).focus({ preventScroll: true });
+  say(`${card.file.name} removed`);
+}
+
+function arrange() {
+  $("results-section").hidden = !cards.size;
+  $("clear").hidden = cards.size < 2;
+}
+
+for (const input of [$("files"), $("camera")]) {
+  input.addEventListener("change", () => {
+    add(input.files);
+    input.value = ""; // the same file may be chosen again
+  });
+}
+
+$("clear").addEventListener("click", () => {
+  for (const card of [...cards]) card.remove();
+});
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setKey($("key").value);
+  $("key").value = "";
+  $("key-form").hidden = true;
+  $("files").focus();
+  for (const card of refused) card.send();
+  refused.clear();
+});
+
+addEventListener("paste", (event) => {
+  const { files } = event.clipboardData;
+  if (!files.length) return;
+  event.preventDefault();
+  add(files);
+});
+
+let depth = 0; // dragenter and dragleave come for every element that is passed
+const hint = (shown) => ($("drop-hint").hidden = !shown);
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+
+addEventListener("dragenter", (event) => carriesFiles(event) && hint(++depth > 0));
+addEventListener("dragleave", (event) => carriesFiles(event) && hint(--depth > 0));
+addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+addEventListener("drop", (event) => {
+  hint((depth = 0));
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  add(event.dataTransfer.files);
+});
+
+for (const [name, title] of SAMPLES) {
+  const image = Object.assign(new Image(), { src: `web/samples/${name}`, alt: title, title });
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  button.append(image);
+  button.addEventListener("click", async () => {
+    const blob = await (await fetch(image.src)).blob();
+    add([new File([blob], name, { type: blob.type })]);
+  });
+  const item = document.createElement("li");
+  item.append(button);
+  $("samples").append(item);
+}
+
+health().then((body) => {
+  if (!body?.model) return;
+  const { model, engine } = body;
+  const accuracy = model.accuracy?.test ? `, ${(100 * model.accuracy.test).toFixed(2)} % right on the test set` : "";
+  $("model").textContent = `${model.name} ${model.version}${accuracy} · ${engine.name} ${engine.precision} on ${engine.device}`;
+});
