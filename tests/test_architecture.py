@@ -82,8 +82,21 @@ ALLOWED = {
     "app.api.monitoring": {"app.api.service"},
     "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.direct", "app.api.problems", "app.api.service"}
     | {"app.classifier"},
+    "app.api.tensors": set(),
+    "app.api.answers": {"app.api.tensors", "app.classifier"},
+    "app.api.encodings": set(),
+    "app.api.statistics": set(),
+    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.encodings"}
+    | {"app.api.service", "app.api.statistics", "app.api.tensors"},
     "app.api.health": {"app.api.schemas", "app.api.service"},
-    "app.main": {"app.api.health", "app.api.monitoring", "app.api.observer", "app.api.predict", "app.api.problems"}
+    "app.main": {
+        "app.api.health",
+        "app.api.inference_v2",
+        "app.api.monitoring",
+        "app.api.observer",
+        "app.api.predict",
+        "app.api.problems",
+    }
     | {"app.api.service", "app.classifier", "app.engine"},
     "app.__main__": {"app.main"},
 }
