@@ -32,6 +32,7 @@ api = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
 
 @api.get("", summary="Name, version and extensions of the server")
+@api.get("/", include_in_schema=False)
 async def server() -> dict[str, Any]:
     version = importlib.metadata.version("fashion-googlenet")
     return {"name": "fashion-googlenet", "version": version, "extensions": EXTENSIONS}
