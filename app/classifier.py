@@ -148,7 +148,9 @@ class Classifier:
     async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
         """Several in threads even if they are tiny, so that others are served in between."""
         inline = len(files) <= FEW
-        prepared = await asyncio.gather(*(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files))
+        prepared = await asyncio.gather(
+            *(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files)
+        )
         for i, entry in enumerate(prepared):
             if isinstance(entry, ServiceError):
                 entry.detail = f"image[{i}]: {entry.detail}"
@@ -167,7 +169,9 @@ class Classifier:
         except ServiceError as error:
             return error
 
-    async def _prepare(self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True) -> Prepared:
+    async def _prepare(
+        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+    ) -> Prepared:
         """Tiny pictures right here, if `inline`, others in a thread."""
         started = time.monotonic()
         preprocessed = self._prepare_tiny(data, mode, background) if inline and len(data) <= INLINE_BYTES else None
