@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 INLINE_BYTES = 16 * 1024
 """A file up to this size has its header read at once; decoding it may still take a thread."""
 
+FEW = 16
+"""Of so many files that come together, tiny ones are decoded at once."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -40,6 +43,8 @@ class Scores:
 
     probabilities: NDArray[np.float32]
     """[classes]."""
+    logits: NDArray[np.float32]
+    """[classes], before temperature."""
     maps: NDArray[np.float32]
     """[classes,3,3], a view into the batch's: class activation maps, as in app.engine.Outputs."""
     ood_score: float | None
@@ -128,18 +133,50 @@ class Classifier:
             outcomes = iter(await self.batcher.submit(usable, deadline))
         return [entry if isinstance(entry, ServiceError) else self._joined(entry, next(outcomes)) for entry in prepared]
 
+    async def score(self, tensors: Sequence[NDArray[np.uint8] | Sequence[bytes]]) -> list[Scores]:
+        """All pictures of all tensors, in order: uint8 [n,96,96] as the network takes them, or n files.
+
+        All or nothing: raises the ServiceError of the first that gets no answer; an unusable file is called image[i].
+        """
+        deadline = time.monotonic() + self.settings.request_timeout
+        with self.batcher.admit(sum(map(len, tensors))):
+            blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
+            pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
+            outcomes = await self.batcher.submit(pixels, deadline)
+        answers = [_answer_or_raise(outcome) for outcome in outcomes]
+        asyncio.get_running_loop().call_soon(self._observe, answers)  # when the response is on its way
+        return [answer.result for answer in answers]
+
+    async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
+        """Several in threads even if they are tiny, so that others are served in between."""
+        inline = len(files) <= FEW
+        prepared = await asyncio.gather(
+            *(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files)
+        )
+        for i, entry in enumerate(prepared):
+            if isinstance(entry, ServiceError):
+                entry.detail = f"image[{i}]: {entry.detail}"
+                raise entry
+        return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
+
+    def _observe(self, answers: Sequence[Answer[Scores]]) -> None:
+        for answer in answers:
+            self._count(answer)
+
     async def _prepare_or_error(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float
+        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
     ) -> Prepared | ServiceError:
         try:
-            return await self._prepare(data, mode, background, deadline)
+            return await self._prepare(data, mode, background, deadline, inline)
         except ServiceError as error:
             return error
 
-    async def _prepare(self, data: bytes, mode: Mode, background: Ground, deadline: float) -> Prepared:
-        """Tiny pictures right here, others in a thread."""
+    async def _prepare(
+        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+    ) -> Prepared:
+        """Tiny pictures right here, if `inline`, others in a thread."""
         started = time.monotonic()
-        preprocessed = self._prepare_tiny(data, mode, background) if len(data) <= INLINE_BYTES else None
+        preprocessed = self._prepare_tiny(data, mode, background) if inline and len(data) <= INLINE_BYTES else None
         if preprocessed is None:
             loop = asyncio.get_running_loop()
             try:
@@ -168,16 +205,25 @@ class Classifier:
         if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
             raise FloatingPointError("the engine gave something that is not a number")
         if strange is None or threshold is None:
-            return [Scores(row, maps, None, None) for row, maps in zip(rows, outputs.maps, strict=True)]
-        scores = zip(rows, outputs.maps, strange.tolist(), strict=True)
-        return [Scores(row, maps, score, score > threshold) for row, maps, score in scores]
+            return [Scores(*row, None, None) for row in zip(rows, outputs.logits, outputs.maps, strict=True)]
+        scores = zip(rows, outputs.logits, outputs.maps, strange.tolist(), strict=True)
+        return [Scores(row, logits, maps, score, score > threshold) for row, logits, maps, score in scores]
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
             return outcome
-        scores = outcome.result
+        self._count(outcome)
+        return Prediction(prepared, outcome)
+
+    def _count(self, answer: Answer[Scores]) -> None:
+        scores = answer.result
         likeliest = int(scores.probabilities.argmax())
         label, confidence = self.checkpoint.metadata.classes[likeliest], float(scores.probabilities[likeliest])
-        self.metrics.queue_time.observe(outcome.queued)
+        self.metrics.queue_time.observe(answer.queued)
         self.metrics.prediction(label, confidence, scores.out_of_distribution)
-        return Prediction(prepared, outcome)
+
+
+def _answer_or_raise(outcome: Answer[Scores] | ServiceError) -> Answer[Scores]:
+    if isinstance(outcome, ServiceError):
+        raise outcome
+    return outcome

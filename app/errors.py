@@ -5,7 +5,9 @@ ServiceError                     status  code
 │   ├── EmptyBody                        empty-body
 │   ├── MalformedBody                    malformed-body
 │   ├── MissingPicture                   missing-picture
-│   └── TooManyPictures                  too-many-pictures
+│   ├── TooManyPictures                  too-many-pictures
+│   └── InvalidRequest                   invalid-request
+├── UnknownModel                    404  unknown-model
 ├── BodyTooSlow                     408  body-too-slow
 ├── TooLarge                        413
 │   ├── BodyTooLarge                     body-too-large
@@ -58,6 +60,14 @@ class MissingPicture(BadRequest):
 
 class TooManyPictures(BadRequest):
     code, title = "too-many-pictures", "More pictures than one request may carry"
+
+
+class InvalidRequest(BadRequest):
+    code, title = "invalid-request", "The inference request is not one for this model"
+
+
+class UnknownModel(ServiceError):
+    status, code, title = 404, "unknown-model", "No such model, or no such version of it"
 
 
 class BodyTooSlow(ServiceError):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import engine
-from app.api import explanation, health, monitoring, page, predict, problems
+from app.api import explanation, health, inference_v2, monitoring, page, predict, problems
 from app.api.observer import Observer
 from app.api.service import Service
 from app.classifier import Classifier
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.api)
     app.include_router(monitoring.api)
     app.include_router(page.api)
+    app.include_router(inference_v2.api)
     app.add_middleware(Observer, metrics=metrics)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)

@@ -5,6 +5,7 @@ and whichever worker is asked adds them up (prometheus_client's multiprocess mod
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -61,6 +62,9 @@ class Metrics:
         )
         self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
         self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")
+        self._last_inference = self._gauge(
+            "googlenet_last_inference_timestamp_seconds", "When the last batch was done.", mode="livemax"
+        )
         self.device_memory = self._gauge("googlenet_device_memory_bytes", "Device memory in use by the engine.")
         self._model = self._gauge(
             "googlenet_model_info", "The network that answers.", ["name", "version", "engine", "device", "precision"],
@@ -81,6 +85,7 @@ class Metrics:
         """One batch through the engine."""
         self._batch_size.observe(size)
         self._inference_time.observe(seconds)
+        self._last_inference.set_to_current_time()
 
     def dropped(self, reason: str, count: int) -> None:
         """Pictures that get no answer, for one of the reasons in DROPPED."""
@@ -102,11 +107,20 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition, all workers' figures added up."""
+        return generate_latest(self._of_all_workers())
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """The exposition's name, labels and value of everything."""
+        for family in self._of_all_workers().collect():
+            for sample in family.samples:
+                yield sample.name, sample.labels, sample.value
+
+    def _of_all_workers(self) -> CollectorRegistry:
         if FOLDER not in os.environ:
-            return generate_latest(self._registry)
+            return self._registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return registry
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None

@@ -84,11 +84,18 @@ ALLOWED = {
     | {"app.classifier"},
     "app.api.explanation": {"app.api.schemas", "app.api.direct", "app.api.predict", "app.api.service"},
     "app.api.page": set(),
+    "app.api.tensors": set(),
+    "app.api.answers": {"app.api.tensors", "app.classifier"},
+    "app.api.encodings": set(),
+    "app.api.statistics": set(),
+    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.encodings"}
+    | {"app.api.service", "app.api.statistics", "app.api.tensors"},
     "app.api.health": {"app.api.schemas", "app.api.service"},
     "app.main": {
         "app.api.explanation",
         "app.api.page",
         "app.api.health",
+        "app.api.inference_v2",
         "app.api.monitoring",
         "app.api.observer",
         "app.api.predict",

@@ -29,7 +29,7 @@ async def read_pictures(request: Request, names: Collection[str], *, limit: int,
     Raises EmptyBody, MalformedBody, MissingPicture, BodyTooLarge, BodyTooSlow, UnsupportedFormat.
     """
     media_type, options = _parse_value(request.headers.get("content-type", "").encode("latin-1"))
-    body = await _read(request, limit, timeout)
+    body = b"".join(await read_body(request, limit=limit, timeout=timeout))
     if media_type == b"multipart/form-data":
         return _parse_form(body, options.get(b"boundary"), names)
     if not body:
@@ -42,8 +42,11 @@ async def read_pictures(request: Request, names: Collection[str], *, limit: int,
     )
 
 
-async def _read(request: Request, limit: int, timeout: float) -> bytes:
-    """The whole body. One over the limit is read on for a while, so that its sender gets to read the answer."""
+async def read_body(request: Request, *, limit: int, timeout: float) -> list[bytes]:
+    """The whole body, in pieces. One over the limit is read on for a while, so that its sender gets to read the answer.
+
+    Raises MalformedBody, BodyTooLarge, BodyTooSlow.
+    """
     announced = int(request.headers.get("content-length", 0))  # the server has checked that it is a number
     if announced > limit and (announced > 2 * limit or "expect" in request.headers):
         raise BodyTooLarge(f"the body has {announced} bytes, more than {limit}", headers={"Connection": "close"})
@@ -63,7 +66,7 @@ async def _read(request: Request, limit: int, timeout: float) -> bytes:
     if size > limit:
         closing = {"Connection": "close"} if size > 2 * limit else {}
         raise BodyTooLarge(f"the body has more than {limit} bytes", headers=closing)
-    return b"".join(chunks)
+    return chunks
 
 
 def _parse_form(body: bytes, boundary: bytes | None, names: Collection[str]) -> list[bytes]:

@@ -1,4 +1,7 @@
-"""Errors → answers: application/problem+json (RFC 9457) with a stable `code`, for everything that fails."""
+"""Errors → answers: application/problem+json (RFC 9457) with a stable `code`, for everything that fails.
+
+Under /v2 it is the Open Inference Protocol's {"error": "…"} instead, and what is wrong with an input is 400.
+"""
 
 import json
 import logging
@@ -28,13 +31,13 @@ def install(app: FastAPI) -> None:
 
 def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    return _answer(problem(error), error.headers)
+    return _answer(request, problem(error), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
-    return _answer(problem(InvalidParameter(details)))
+    return _answer(request, problem(InvalidParameter(details)))
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -42,18 +45,22 @@ def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code = status.name.lower().replace("_", "-")
-    return _answer(_problem(status, status.phrase, status.description, code), dict(error.headers or {}))
+    return _answer(request, _problem(status, status.phrase, status.description, code), dict(error.headers or {}))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
     """A defect of ours; the server logs its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return _answer(_problem(status, status.phrase, "a defect of the service", "internal-error"))
+    return _answer(request, _problem(status, status.phrase, "a defect of the service", "internal-error"))
 
 
 def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str | int]:
     return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code}
 
 
-def _answer(body: dict[str, str | int], headers: dict[str, str] | None = None) -> Response:
+def _answer(request: Request, body: dict[str, str | int], headers: dict[str, str] | None = None) -> Response:
+    if request.url.path.startswith("/v2/") or request.url.path == "/v2":
+        status = 400 if body["status"] in (415, 422) else int(body["status"])
+        text = str(body["detail"] or body["title"])
+        return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
     return Response(json.dumps(body), int(body["status"]), headers, media_type="application/problem+json")

@@ -1,0 +1,170 @@
+"""The Open Inference Protocol v2, as Triton and KServe speak it: /v2/…"""
+
+import asyncio
+import importlib.metadata
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from app.api.answers import Writer
+from app.api.body import read_body
+from app.api.direct import while_connected
+from app.api.encodings import compress, decompress
+from app.api.service import Service
+from app.api.statistics import statistics
+from app.api.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse, parse_json
+from app.errors import InvalidRequest, TooManyPictures, UnknownModel
+
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
+"""Triton's, as far as they are here whole."""
+
+ANY_VERSION = "1"
+"""What clients that insist on a number may call the only version there is."""
+
+INLINE_BYTES = 64 * 1024
+"""A longer body of JSON is parsed in a thread."""
+
+PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
+"""By engine, <project>_<format>; the others compute from the checkpoint in torch."""
+
+api = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
+
+
+@api.get("", summary="Name, version and extensions of the server")
+@api.get("/", include_in_schema=False)
+async def server() -> dict[str, Any]:
+    version = importlib.metadata.version("fashion-googlenet")
+    return {"name": "fashion-googlenet", "version": version, "extensions": EXTENSIONS}
+
+
+@api.get("/health/live", summary="Does the process run?")
+async def live() -> dict[str, bool]:
+    return {"live": True}
+
+
+@api.get("/health/ready", summary="Does it classify?")
+async def ready(request: Request) -> JSONResponse:
+    """As /health/ready. Both fields, for the specification says `live` and KServe's client reads `ready`."""
+    failed = bool(await Service.of(request).failure())
+    return JSONResponse({"live": True, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"})
+
+
+@api.get("/models/stats", summary="Statistics of all models, of which there is one")
+@api.get("/models/{name}/stats", summary="Triton's statistics")
+@api.get("/models/{name}/versions/{version}/stats", summary="Triton's statistics")
+async def stats(request: Request) -> dict[str, Any]:
+    """Of every route, /predict included, and every worker; what is not measured is 0."""
+    model = _Model(request)
+    return {"model_stats": [statistics(model.service.classifier.metrics, model.name, model.version)]}
+
+
+@api.get("/models/{name}", summary="The model's inputs and outputs")
+@api.get("/models/{name}/versions/{version}", summary="The model's inputs and outputs")
+async def metadata(request: Request) -> dict[str, Any]:
+    model = _Model(request)
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": model.platform,
+        "inputs": [{"name": n, "datatype": type_, "shape": [-1, *picture]} for n, (type_, picture) in INPUTS.items()],
+        "outputs": [{"name": n, "datatype": type_, "shape": shape} for n, type_, shape in model.outputs()],
+    }
+
+
+@api.get("/models/{name}/ready", summary="Does the model answer?")
+@api.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?")
+async def model_ready(request: Request) -> JSONResponse:
+    model = _Model(request)
+    failed = bool(await model.service.failure())
+    return JSONResponse(
+        {"name": model.name, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"}
+    )
+
+
+@api.get("/models/{name}/config", summary="Triton's model configuration")
+@api.get("/models/{name}/versions/{version}/config", summary="Triton's model configuration")
+async def config(request: Request) -> dict[str, Any]:
+    """max_batch_size is 0, for the first dimension is part of the shapes; batches are formed all the same."""
+    model = _Model(request)
+    engine = model.service.classifier.engine
+    types = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
+    told = {"precision": engine.precision, "largest_batch": str(model.service.classifier.batcher.max_batch_size)}
+    inputs = [(name, datatype, [-1, *picture]) for name, (datatype, picture) in INPUTS.items()]
+    return {
+        "name": model.name,
+        "platform": model.platform,
+        "backend": engine.name,
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": [{"name": n, "data_type": types[t], "dims": dims, "optional": True} for n, t, dims in inputs],
+        "output": [{"name": n, "data_type": types[t], "dims": dims} for n, t, dims in model.outputs()],
+        "instance_group": [{"kind": "KIND_GPU" if engine.device.startswith("cuda") else "KIND_CPU", "count": 1}],
+        "parameters": {key: {"string_value": value} for key, value in told.items()},
+    }
+
+
+@api.post("/repository/index", summary="The models there are, of which there is one")
+async def index(request: Request) -> list[dict[str, str]]:
+    model = _Model(request)
+    settings = model.service.settings
+    chunks = await read_body(request, limit=settings.max_upload_bytes, timeout=settings.body_timeout)
+    only_ready = parse_json(bytearray().join(chunks)).get("ready", False)
+    if not isinstance(only_ready, bool):
+        raise InvalidRequest("ready is not a boolean")
+    reason = await model.service.failure()
+    if reason and only_ready:
+        return []
+    state = "UNAVAILABLE" if reason else "READY"
+    return [{"name": model.name, "version": model.version, "state": state, "reason": reason or ""}]
+
+
+@api.post("/models/{name}/infer", summary="Classify pictures")
+@api.post("/models/{name}/versions/{version}/infer", summary="Classify pictures")
+async def infer(request: Request) -> Response:
+    """Inputs `image` BYTES [n] (files; base64 in JSON) and `pixels` UINT8 [n,96,96]; outputs `probabilities` and
+    `logits` FP32 [n,classes] and `label` BYTES [n]. All pictures are answered, or none."""
+    model = _Model(request)
+    classifier = model.service.classifier
+    asked = await _parsed(request, model.service)
+    if asked.count > classifier.batcher.queue_size:
+        raise TooManyPictures(f"{asked.count} pictures in one request; at most {classifier.batcher.queue_size}")
+    async with while_connected(request):
+        scores = await classifier.score(asked.tensors)
+    body, headers = Writer(asked, model.name, model.version, classifier.checkpoint.metadata.classes)(scores)
+    body, encoded = compress(body, request.headers.get("accept-encoding", ""))
+    return Response(body, headers=headers | encoded)
+
+
+class _Model:
+    """The model that is served. Raises NotReady, or UnknownModel if the path names another, or another version."""
+
+    def __init__(self, request: Request) -> None:
+        self.service = Service.of(request)
+        self.name = self.service.classifier.checkpoint.metadata.name
+        self.version = self.service.classifier.checkpoint.version[:12]
+        self.platform = PLATFORMS.get(self.service.classifier.engine.name, "pytorch_safetensors")
+        name, version = (request.path_params.get(key) for key in ("name", "version"))
+        if name not in (None, self.name):
+            raise UnknownModel(f"there is no model {name[:60]!r}; there is {self.name}")
+        if version not in (None, self.version, ANY_VERSION):
+            raise UnknownModel(f"there is no version {version[:60]!r} of {self.name}; there is {self.version}")
+
+    def outputs(self) -> list[tuple[str, str, list[int]]]:
+        """Name, datatype, shape."""
+        classes = len(self.service.classifier.checkpoint.metadata.classes)
+        return [(name, "BYTES", [-1]) if name == "label" else (name, "FP32", [-1, classes]) for name in OUTPUTS]
+
+
+async def _parsed(request: Request, service: Service) -> InferRequest:
+    settings = service.settings
+    chunks = await read_body(request, limit=settings.max_upload_bytes, timeout=settings.body_timeout)
+    body = bytearray().join(chunks)  # not bytes: the engines want memory that could be written to
+    encoding, header_length = request.headers.get("content-encoding", ""), request.headers.get(HEADER_LENGTH)
+
+    def work() -> InferRequest:
+        return parse(decompress(body, encoding, settings.max_upload_bytes), header_length)
+
+    if encoding or (header_length is None and len(body) > INLINE_BYTES):
+        return await asyncio.to_thread(work)
+    return work()

@@ -1,0 +1,57 @@
+"""Triton's statistics extension, out of the same figures as GET /metrics; what is not measured is 0."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.metrics import Metrics
+
+INFERENCE = {
+    "/predict",
+    "/predict/batch",
+    "/explain",
+    "/v2/models/{name}/infer",
+    "/v2/models/{name}/versions/{version}/infer",
+}
+"""Routes whose requests count as inference requests."""
+
+Duration = dict[str, int]
+
+
+def statistics(metrics: Metrics, name: str, version: str) -> dict[str, Any]:
+    """One element of Triton's `model_stats`: of all workers, all routes, since the start."""
+    requests = {"success": {"count": 0, "ns": 0}, "fail": {"count": 0, "ns": 0}}
+    totals: dict[str, float] = {}
+    for sample, labels, value in metrics.samples():
+        if not labels:
+            totals[sample] = value
+        elif labels.get("route") in INFERENCE and "status" in labels:
+            _add(requests["success" if labels["status"] == "200" else "fail"], sample, value)
+    return {
+        "name": name,
+        "version": version,
+        "last_inference": int(1000 * totals["googlenet_last_inference_timestamp_seconds"]),
+        "inference_count": int(totals["googlenet_batch_pictures_sum"]),
+        "execution_count": int(totals["googlenet_batch_pictures_count"]),
+        "inference_stats": {
+            **requests,
+            "queue": _duration(totals, "queue"),
+            "compute_input": _duration(totals, "decode"),
+            "compute_infer": _duration(totals, "inference"),
+            **{unmeasured: {"count": 0, "ns": 0} for unmeasured in ("compute_output", "cache_hit", "cache_miss")},
+        },
+        "response_stats": {},
+        "batch_stats": [],
+        "memory_usage": [],
+    }
+
+
+def _add(duration: Duration, sample: str, value: float) -> None:
+    if sample == "googlenet_http_request_duration_seconds_count":
+        duration["count"] += int(value)
+    elif sample == "googlenet_http_request_duration_seconds_sum":
+        duration["ns"] += int(1e9 * value)
+
+
+def _duration(totals: Mapping[str, float], what: str) -> Duration:
+    name = f"googlenet_{what}_duration_seconds"
+    return {"count": int(totals[f"{name}_count"]), "ns": int(1e9 * totals[f"{name}_sum"])}
