@@ -29,7 +29,7 @@ from benchmarks.servers import PEERS, Contestant, contestants
 
 RESULTS = Path(__file__).parent / "results" / "servers.json"
 TOLERANCES = {"ours": 0.01, "engine": 0.01, "documented": 0.15}
-"""How far a probability may be from this service's: hardly on its engine, by what bf16 and int8 do in fp32."""
+"""How far a probability may be from this service's: hardly on its engine, by what bf16 and int8 do in plain torch."""
 
 IDLE_SECONDS = 10.0
 WARM_UP = (8, 1)
@@ -170,6 +170,8 @@ def _useful(body: str, arguments: argparse.Namespace) -> list[int]:
 def _overload(server: Server, run: dict[str, Any]) -> None:
     """In the last round, since little can be asked of a server after it."""
     sustainable = max(cell["rate"] for cell in run["cells"] if cell["body"] == "multipart")
+    if not sustainable:
+        raise ServerError("answered nothing in time")
     run["open"] = [
         {"load": load, **open_loop(server, "/predict", load * sustainable, seconds)}
         for load, seconds in ((MODERATE, 4.0), (OVERLOAD, 6.0))

@@ -18,8 +18,8 @@ PEERS = {"tutorial": "tutorial FastAPI", "lit": "LitServe", "bento": "BentoML", 
 COMMANDS = {"bento": ("bentoml", "serve", "benchmarks.peers.bento:Classifier", "--port", "{port}")}
 """After `python -m`; the others are modules that take the port."""
 
-RAW_PATHS = {"tutorial": "/raw", "bento": "/raw", "rayserve": "/predict"}
-"""LitServe takes forms and JSON only."""
+RAW_PATHS = {"tutorial": "/raw", "rayserve": "/predict"}
+"""LitServe, and BentoML where it batches, take forms and JSON only."""
 
 
 @dataclass(frozen=True)

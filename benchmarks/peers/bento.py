@@ -22,7 +22,3 @@ class Classifier:
     @bentoml.api(batchable=True)
     def predict(self, file: list[Image.Image]) -> list[dict[str, Any]]:
         return self.network(np.stack([native(picture) for picture in file]))
-
-    @bentoml.api(batchable=True)
-    def raw(self, file: list[Image.Image], /) -> list[dict[str, Any]]:
-        return self.network(np.stack([native(picture) for picture in file]))
