@@ -21,8 +21,8 @@ from app.decode import open_picture, prepare
 from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
+from app.scores import Scores, score
 from model.checkpoint import Checkpoint
-from model.labels import probabilities
 from model.preprocess import Ground, Mode, Preprocessed
 
 if TYPE_CHECKING:  # the path also runs where there is no HTTP
@@ -32,18 +32,6 @@ log = logging.getLogger(__name__)
 
 INLINE_BYTES = 16 * 1024
 """A file up to this size has its header read at once; decoding it may still take a thread."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the network says about one picture."""
-
-    probabilities: NDArray[np.float32]
-    """[classes]."""
-    ood_score: float | None
-    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
-    out_of_distribution: bool | None
-    """Whether the score is above the engine's threshold."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +146,8 @@ class Classifier:
         return prepare(open_picture(data, self.settings.max_pixels), mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """uint8 [n,96,96] → n scores; runs in the engine thread. Raises FloatingPointError for what is no number."""
-        outputs = self.engine(pixels)
-        rows = probabilities(outputs.logits, self.engine.temperature, self.checkpoint.metadata.smoothing)
-        detector, threshold = self.checkpoint.detector, self.engine.threshold
-        strange = None if detector is None else detector.score(outputs.logits, outputs.features)
-        if not np.isfinite(rows).all() or (strange is not None and not np.isfinite(strange).all()):
-            raise FloatingPointError("the engine gave something that is not a number")
-        if strange is None or threshold is None:
-            return [Scores(row, None, None) for row in rows]
-        return [Scores(row, score, score > threshold) for row, score in zip(rows, strange.tolist(), strict=True)]
+        """Runs in the engine thread."""
+        return score(self.engine, self.checkpoint, pixels)
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
