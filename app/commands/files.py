@@ -4,7 +4,9 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 from app.decode import SIGNATURE
 
@@ -38,7 +40,7 @@ def read_stdin() -> bytes:
 
 
 def _listed() -> Iterator[str]:
-    start = sys.stdin.buffer.peek(16)[:16]
+    start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]
     if SIGNATURE.match(start) or b"\0" in start:
         yield STDIN
         return

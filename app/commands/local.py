@@ -7,6 +7,7 @@ In order, and never more than a few batches in memory. Decoding small files is m
 do at the same time, so many files are decoded by processes.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -68,7 +69,7 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
     size = GPU_BATCH if engine.device == "cuda" else BATCH
     ahead = AHEAD * usable_cores()
     running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
-    decoders, computer = _decoders(len(paths)), ThreadPoolExecutor(1, "engine")
+    decoders, computer = _decoders(paths), ThreadPoolExecutor(1, "engine")
 
     def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
         batch = decoded.result()
@@ -87,8 +88,8 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
         decoders.shutdown(wait=False, cancel_futures=True)
 
 
-def _decoders(files: int) -> Executor:
-    if files < MANY:
+def _decoders(paths: Sequence[str]) -> Executor:
+    if os.environ.get("POOL") == "t" or len(paths) < MANY or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
     # not forked from this process: the engine's threads and locks would not survive it
     return ProcessPoolExecutor(usable_cores(), get_context("spawn"))

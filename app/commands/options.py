@@ -39,4 +39,4 @@ def apply(**given: str | Path | None) -> None:
 def _option(name: str, field: FieldInfo) -> Any:
     default = "" if field.default is None else f" [default: {field.default}]"
     help_text = f"{field.description}{default}".replace("[", r"\[")
-    return typer.Option(None, f"--{name.replace('_', '-')}", help=help_text, show_default=False)
+    return typer.Option(None, f"--{name.replace('_', '-')}", help=help_text, metavar=name.upper(), show_default=False)
