@@ -21,6 +21,7 @@ from app.commands.rows import make_writer
 from app.errors import ServiceError
 from app.settings import Settings, explain
 from model.checkpoint import Checkpoint, CheckpointError
+from model.preprocess import Ground, Mode
 
 cli = typer.Typer(
     help="Which Fashion-MNIST class is the garment on a picture?", no_args_is_help=True, pretty_exceptions_enable=False
@@ -49,8 +50,8 @@ def classify(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line on stdout")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Of every class too")] = False,
-    mode: Annotated[str, typer.Option(help="auto, native or photo")] = "auto",
-    background: Annotated[str, typer.Option(help="auto, light or dark: behind the garment")] = "auto",
+    mode: Annotated[Mode, typer.Option(help="Preprocessing; auto decides by the picture")] = "auto",
+    background: Annotated[Ground, typer.Option(help="What is behind the garment, for photo")] = "auto",
     url: Url = None,
     api_key: ApiKey = None,
     engine: EngineName = None,

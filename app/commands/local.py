@@ -25,7 +25,7 @@ from app.engine import Engine
 from app.errors import ServiceError
 from app.scores import Scores, score
 from model.checkpoint import Checkpoint
-from model.preprocess import SIZE
+from model.preprocess import SIZE, Ground, Mode
 
 BATCH = 64
 """Pictures that are decoded by one process and then computed together …"""
@@ -49,8 +49,8 @@ class Wanted:
 
     max_pixels: int
     probabilities: bool
-    mode: str = "auto"
-    background: str = "auto"
+    mode: Mode
+    background: Ground
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def decode(paths: Sequence[str], wanted: Wanted) -> Batch:
     pictures: list[NDArray[np.uint8]] = []
     for path in paths:
         try:
-            prepared = prepare(open_picture(_read(path), wanted.max_pixels))
+            prepared = prepare(open_picture(_read(path), wanted.max_pixels), wanted.mode, wanted.background)
         except OSError as error:
             told.append(f"unreadable: {error.strerror or error}")
         except ServiceError as error:
@@ -129,8 +129,8 @@ def _rows(batch: Batch, scores: list[Scores], classes: Sequence[str], wanted: Wa
         values = [round(value, 6) for value in scored.probabilities.tolist()]
         confidence = max(values)
         best = values.index(confidence)
-        mode, inverted, certain = told
-        rows.append(Row(path, classes[best], best, confidence, None, None, mode, inverted, certain))
+        strange = None if scored.ood_score is None else round(scored.ood_score, 4)
+        rows.append(Row(path, classes[best], best, confidence, scored.out_of_distribution, strange, *told))
         if wanted.probabilities:
             rows[-1].probabilities = values
     return rows

@@ -32,7 +32,8 @@ def _row(path: str, result: Result, probabilities: bool) -> Row:
     if isinstance(result, ServiceError):
         return Row(path, error=f"{result.code}: {result.detail}")
     how = result.preprocessing
-    row = Row(path, result.label, result.class_id, result.confidence, None, None, how.mode, how.inverted, how.certain)
+    strange = (result.out_of_distribution, result.ood_score)
+    row = Row(path, result.label, result.class_id, result.confidence, *strange, how.mode, how.inverted, how.certain)
     if probabilities:
         row.probabilities = tuple(result.probabilities.values())
     return row
