@@ -93,6 +93,7 @@ ALLOWED = {
     "app.client": {"app.answers", "app.api.schemas", "app.encode"},
     "app.commands.files": {"app.decode"},
     "app.commands.rows": set(),
+    "app.commands.settings": set(),
     "app.commands.options": set(),
     "app.commands.classify": {"app.commands.rows"},
     "app.commands.local": {"app.commands.files", "app.commands.rows", "app.decode", "app.engine", "app.scores"},
