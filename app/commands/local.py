@@ -7,7 +7,6 @@ In order, and never more than a few batches in memory. Decoding small files is m
 do at the same time, so many files are decoded by processes.
 """
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -89,7 +88,7 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
 
 
 def _decoders(paths: Sequence[str]) -> Executor:
-    if os.environ.get("POOL") == "t" or len(paths) < MANY or STDIN in paths:
+    if len(paths) < MANY or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
     # not forked from this process: the engine's threads and locks would not survive it
     return ProcessPoolExecutor(usable_cores(), get_context("spawn"))
