@@ -53,6 +53,9 @@ $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[bench]'
 	touch $@
 
+docs: $(VENV)/.serving  ## rewrites docs/settings.md from the settings class
+	$(RUN) -m app.commands.settings > docs/settings.md
+
 $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
 	touch $@
@@ -66,4 +69,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: help setup serve test check format train evaluate report calibrate export bench bench-engines
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines

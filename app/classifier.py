@@ -21,8 +21,8 @@ from app.decode import open_picture, prepare
 from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
+from app.scores import Scores, score
 from model.checkpoint import Checkpoint
-from model.labels import probabilities
 from model.preprocess import Ground, Mode, Preprocessed
 
 if TYPE_CHECKING:  # the path also runs where there is no HTTP
@@ -35,22 +35,6 @@ INLINE_BYTES = 16 * 1024
 
 FEW = 16
 """Of so many files that come together, tiny ones are decoded at once."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the network says about one picture."""
-
-    probabilities: NDArray[np.float32]
-    """[classes]."""
-    logits: NDArray[np.float32]
-    """[classes], before temperature."""
-    maps: NDArray[np.float32]
-    """[classes,3,3], a view into the batch's: class activation maps, as in app.engine.Outputs."""
-    ood_score: float | None
-    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
-    out_of_distribution: bool | None
-    """Whether the score is above the engine's threshold."""
 
 
 @dataclass(frozen=True)
@@ -197,17 +181,8 @@ class Classifier:
         return prepare(open_picture(data, self.settings.max_pixels), mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """uint8 [n,96,96] → n scores; runs in the engine thread. Raises FloatingPointError for what is no number."""
-        outputs = self.engine(pixels)
-        rows = probabilities(outputs.logits, self.engine.temperature, self.checkpoint.metadata.smoothing)
-        detector, threshold = self.checkpoint.detector, self.engine.threshold
-        strange = None if detector is None else detector.score(outputs.logits, outputs.features)
-        if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
-            raise FloatingPointError("the engine gave something that is not a number")
-        if strange is None or threshold is None:
-            return [Scores(*row, None, None) for row in zip(rows, outputs.logits, outputs.maps, strict=True)]
-        scores = zip(rows, outputs.logits, outputs.maps, strange.tolist(), strict=True)
-        return [Scores(row, logits, maps, score, score > threshold) for row, logits, maps, score in scores]
+        """Runs in the engine thread."""
+        return score(self.engine, self.checkpoint, pixels)
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):

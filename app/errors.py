@@ -23,18 +23,16 @@ ServiceError                     status  code
 └── DeadlinePassed                  504  deadline-passed
 
 `code` is stable and meant for programs, `detail` is for people. Nobody but the handler in
-app.api.problems turns these into answers.
+app.api.problems turns these into answers; the client, app.answers, turns answers back into these.
 """
-
-from typing import ClassVar
 
 
 class ServiceError(Exception):
     """`detail` says what was wrong with this very request."""
 
-    status: ClassVar[int]
-    code: ClassVar[str]
-    title: ClassVar[str]
+    status: int
+    code: str
+    title: str
 
     def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)

@@ -72,7 +72,8 @@ ALLOWED = {
     "app.engines.buckets": {"app.engine"},
     "app.engines.cuda": {"app.engine", "app.engines.buckets", "app.engines.plain", "model.fused"},
     "app.engines.openvino": {"app.engine", "model.openvino"},
-    "app.classifier": {"app.decode", "app.batcher", "app.engine"},
+    "app.scores": {"app.engine"},
+    "app.classifier": {"app.decode", "app.batcher", "app.engine", "app.scores"},
     "app.api.service": {"app.classifier"},
     "app.api.body": set(),
     "app.api.problems": set(),
@@ -85,7 +86,7 @@ ALLOWED = {
     "app.api.explanation": {"app.api.schemas", "app.api.direct", "app.api.predict", "app.api.service"},
     "app.api.page": set(),
     "app.api.tensors": set(),
-    "app.api.answers": {"app.api.tensors", "app.classifier"},
+    "app.api.answers": {"app.api.tensors", "app.scores"},
     "app.api.encodings": set(),
     "app.api.statistics": set(),
     "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.encodings"}
@@ -103,6 +104,21 @@ ALLOWED = {
     }
     | {"app.api.service", "app.classifier", "app.engine"},
     "app.__main__": {"app.main"},
+    # from outside
+    "app.encode": set(),
+    "app.answers": {"app.api.schemas"},
+    "app.client": {"app.answers", "app.api.schemas", "app.encode"},
+    "app.commands.files": {"app.decode"},
+    "app.commands.rows": set(),
+    "app.commands.settings": set(),
+    "app.commands.options": set(),
+    "app.commands.classify": {"app.commands.rows"},
+    "app.commands.local": {"app.commands.files", "app.commands.rows", "app.decode", "app.engine", "app.scores"},
+    "app.commands.remote": {"app.client", "app.commands.files", "app.commands.rows"},
+    "app.commands.bench": {"app.client", "app.engine"},
+    "app.commands.info": {"app.engine"},
+    "app.cli": {"app.__main__", "app.client", "app.engine"}
+    | {f"app.commands.{name}" for name in ("bench", "classify", "files", "info", "local", "options", "remote", "rows")},
 }
 LEAVES_KNOW = {
     "app.settings": {"model.checkpoint"},
@@ -111,7 +127,7 @@ LEAVES_KNOW = {
     "model.preprocess": {"model.photo"},
     "model.photo": {"model.background", "model.silhouette"},
 }
-WITHOUT_TORCH = ["app.main", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
+WITHOUT_TORCH = ["app.main", "app.client", "app.cli", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
 
 
 def modules() -> dict[str, Path]:
@@ -162,3 +178,8 @@ def test_the_service_loads_without_torch() -> None:
     for module in WITHOUT_TORCH:
         code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0, module
+
+
+def test_the_client_loads_without_the_service() -> None:
+    code = "import sys, app.client; sys.exit(bool({'torch', 'fastapi', 'uvicorn', 'openvino'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

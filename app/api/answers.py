@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.api.tensors import HEADER_LENGTH, InferRequest, Wanted
-from app.classifier import Scores
+from app.scores import Scores
 
 
 class Writer:

@@ -1,0 +1,135 @@
+"""Files → rows at the engine's speed, without a server.
+
+files ─ decode ─ preprocess ─ batch ─ engine ─ labels ─ rows
+        └ processes, a batch each ┘   └ a thread ┘  └ the caller
+
+In order, and never more than a few batches in memory. Decoding small files is mostly Python, which threads cannot
+do at the same time, so many files are decoded by processes.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.commands.files import STDIN, read_stdin
+from app.commands.rows import Row
+from app.cores import usable_cores
+from app.decode import open_picture, prepare
+from app.engine import Engine
+from app.errors import ServiceError
+from app.scores import Scores, score
+from model.checkpoint import Checkpoint
+from model.preprocess import SIZE, Ground, Mode
+
+BATCH = 64
+"""Pictures that are decoded by one process and then computed together …"""
+
+GPU_BATCH = 256
+"""… and on a GPU."""
+
+MANY = 1000
+"""Files from which on starting processes is worth its while."""
+
+AHEAD = 3
+"""Batches, for each core, that may be under way."""
+
+Told = tuple[str, bool, bool] | str
+"""Of one picture: mode, inverted and certain, or its error."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is the same for all pictures."""
+
+    max_pixels: int
+    probabilities: bool
+    mode: Mode
+    background: Ground
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files that were decoded together."""
+
+    paths: Sequence[str]
+    told: list[Told]
+    """One for each path."""
+    pixels: NDArray[np.uint8]
+    """Of those without an error, uint8 [n,96,96]."""
+
+
+def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str], wanted: Wanted) -> Iterator[list[Row]]:
+    """The rows of each batch, in the order of the paths."""
+    size = GPU_BATCH if engine.device == "cuda" else BATCH
+    ahead = AHEAD * usable_cores()
+    running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
+    decoders, computer = _decoders(paths), ThreadPoolExecutor(1, "engine")
+
+    def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
+        batch = decoded.result()
+        return batch, score(engine, checkpoint, batch.pixels) if len(batch.pixels) else []
+
+    try:
+        for start in range(0, len(paths), size):
+            decoded = decoders.submit(decode, paths[start : start + size], wanted)
+            running.append(computer.submit(compute, decoded))
+            if len(running) > ahead:
+                yield _rows(*running.popleft().result(), checkpoint.metadata.classes, wanted)
+        while running:
+            yield _rows(*running.popleft().result(), checkpoint.metadata.classes, wanted)
+    finally:
+        computer.shutdown(wait=False, cancel_futures=True)
+        decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _decoders(paths: Sequence[str]) -> Executor:
+    if len(paths) < MANY or STDIN in paths:
+        return ThreadPoolExecutor(usable_cores(), "decode")
+    # not forked from this process: the engine's threads and locks would not survive it
+    return ProcessPoolExecutor(usable_cores(), get_context("spawn"))
+
+
+def decode(paths: Sequence[str], wanted: Wanted) -> Batch:
+    """Reads and prepares; what cannot be used is an error in its place."""
+    told: list[Told] = []
+    pictures: list[NDArray[np.uint8]] = []
+    for path in paths:
+        try:
+            prepared = prepare(open_picture(_read(path), wanted.max_pixels), wanted.mode, wanted.background)
+        except OSError as error:
+            told.append(f"unreadable: {error.strerror or error}")
+        except ServiceError as error:
+            told.append(f"{error.code}: {error.detail}")
+        else:
+            told.append((prepared.mode, prepared.inverted, prepared.certain))
+            pictures.append(prepared.pixels)
+    return Batch(paths, told, np.stack(pictures) if pictures else np.empty((0, SIZE, SIZE), np.uint8))
+
+
+def _read(path: str) -> bytes:
+    if path == STDIN:
+        return read_stdin()
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def _rows(batch: Batch, scores: list[Scores], classes: Sequence[str], wanted: Wanted) -> list[Row]:
+    rows, remaining = [], iter(scores)
+    for path, told in zip(batch.paths, batch.told, strict=True):
+        if isinstance(told, str):
+            rows.append(Row(path, error=told))
+            continue
+        scored = next(remaining)
+        values = [round(value, 6) for value in scored.probabilities.tolist()]
+        confidence = max(values)
+        best = values.index(confidence)
+        strange = None if scored.ood_score is None else round(scored.ood_score, 4)
+        rows.append(Row(path, classes[best], best, confidence, scored.out_of_distribution, strange, *told))
+        if wanted.probabilities:
+            rows[-1].probabilities = values
+    return rows

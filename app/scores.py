@@ -1,0 +1,40 @@
+"""Engine → what is said about each picture, with a server around it or without."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine import Engine
+from model.checkpoint import Checkpoint
+from model.labels import probabilities
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says about one picture."""
+
+    probabilities: NDArray[np.float32]
+    """[classes]."""
+    logits: NDArray[np.float32]
+    """[classes], before temperature."""
+    maps: NDArray[np.float32]
+    """[classes,3,3], a view into the batch's: class activation maps, as in app.engine.Outputs."""
+    ood_score: float | None
+    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
+    out_of_distribution: bool | None
+    """Whether the score is above the engine's threshold."""
+
+
+def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
+    """uint8 [n,96,96] → n scores. Raises FloatingPointError for what is no number."""
+    outputs = engine(pixels)
+    rows = probabilities(outputs.logits, engine.temperature, checkpoint.metadata.smoothing)
+    detector, threshold = checkpoint.detector, engine.threshold
+    strange = None if detector is None else detector.score(outputs.logits, outputs.features)
+    if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
+        raise FloatingPointError("the engine gave something that is not a number")
+    parts = zip(rows, outputs.logits, outputs.maps, strict=True)
+    if strange is None or threshold is None:
+        return [Scores(*part, None, None) for part in parts]
+    return [Scores(*part, found, found > threshold) for part, found in zip(parts, strange.tolist(), strict=True)]
