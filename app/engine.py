@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
@@ -74,7 +75,11 @@ class Engine(Protocol):
 
 
 def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
-    """The engine that the settings name, verified. Raises StartError."""
+    """The engine that the settings name, verified. Raises StartError.
+
+    It has the cores; numpy's own threads, which would wait for work on them, are ended.
+    """
+    threadpool_limits(1, user_api="blas")
     if settings.engine != "auto":
         return _verified(settings.engine, checkpoint, settings.device)
     if settings.device == "cuda" or (settings.device == "auto" and _has_gpu()):
