@@ -329,7 +329,7 @@ NESTED_TOO_DEEP = '{"inputs": ' + "[" * 100_000
             ({"inputs": [{**GOOD, "data": [[[*[0] * 95, odd], *[[0] * 96] * 95]]}]}, "pixels")
             for odd in (256, -1, 0.5, "0", None, 2**70, [0])
         ),
-        ({"inputs": [{**GOOD, "data": 0}]}, "pixels"),
+        *(({"inputs": [{**GOOD, "data": data}]}, "pixels") for data in (0, 9216, "0", {}, ["x" * 1000, *[""] * 9215])),
         ({"inputs": [{**GOOD, "parameters": {"binary_data_size": 9216}}]}, "either"),
         ({"inputs": [{**GOOD, "data": None, "parameters": {"binary_data_size": 9216}}]}, "binary_data_size"),
         ({"inputs": [{**GOOD, "data": None, "parameters": {"shared_memory_region": "r"}}]}, "shared memory"),
