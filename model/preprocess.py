@@ -56,14 +56,15 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
     """
     image = upright(image)
     if mode == "native":
-        return _natively(image, gray(image))
+        return _natively(image, native(image))
     if mode == "auto" and background != "light" and max(image.size) <= SMALL:
         level = gray(image)
-        if looks_native(level):
-            return _natively(image, level)
+        enlarged = _enlarged(level)
+        if looks_native(level, enlarged):
+            return _natively(image, enlarged)
     scene = look(*on_white(image))
     if mode == "auto" and background != "light" and max(image.size) > SMALL and scene.looks_native:
-        return _natively(image, gray(image))
+        return _natively(image, native(image))
     result = photo(scene, background)
     return Preprocessed(_enlarged(result.pixels), "photo", result.inverted, result.crop, result.certain)
 
@@ -73,8 +74,8 @@ def native(image: Image.Image) -> Pixels:
     return _enlarged(gray(image))
 
 
-def _natively(image: Image.Image, level: Image.Image) -> Preprocessed:
-    return Preprocessed(_enlarged(level), mode="native", inverted=False, crop=(0, 0, *image.size), certain=True)
+def _natively(image: Image.Image, pixels: Pixels) -> Preprocessed:
+    return Preprocessed(pixels, mode="native", inverted=False, crop=(0, 0, *image.size), certain=True)
 
 
 def _enlarged(level: Image.Image) -> Pixels:
@@ -82,18 +83,18 @@ def _enlarged(level: Image.Image) -> Pixels:
     return np.frombuffer(pixels, np.uint8).reshape(SIZE, SIZE)
 
 
-def looks_native(level: Image.Image) -> bool:
+def looks_native(level: Image.Image, enlarged: Pixels) -> bool:
     """Whether a small gray picture is one of the data set's: square, filled, its border dark or of no one colour.
 
-    Plain bytes, because numpy takes longer on so few.
+    The border is read from the enlarged picture, uint8 [96,96], which is at hand, and in plain bytes, because numpy
+    takes longer on so few.
     """
     width, height = level.size
     box = level.getbbox()
     if box is None or not 0.9 <= width / height <= 1.1:
         return False
-    pixels = level.tobytes()
-    border = sorted(pixels[:width] + pixels[-width:] + pixels[::width] + pixels[width - 1 :: width])
-    median = border[len(border) // 2]
+    border = enlarged[0].tobytes() + enlarged[-1].tobytes() + enlarged[:, 0].tobytes() + enlarged[:, -1].tobytes()
+    median = 0 if 2 * border.count(0) > len(border) else sorted(border)[len(border) // 2]
     if median > BLACK:
         alike = sum(abs(value - median) <= BLACK // 2 for value in border)
         return median < 128 and alike < len(border) // 2
