@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint, graph_file
-from model.export import GRAPHS, graph_runner
 from model.exported import Export, ExportError
 from model.labels import probabilities
-from model.openvino import best_precision
 from model.outliers import Detector
 from model.predict import Outputs, Run, runner
 
@@ -45,17 +43,27 @@ class Served:
 
 def ways(checkpoint: Checkpoint) -> list[Served]:
     """The exports that are there, what serves on this CPU last; without any, the network in torch."""
-    metadata, detector = checkpoint.metadata, checkpoint.detector
+    metadata = checkpoint.metadata
     exports = {}
-    for graph in GRAPHS:
+    for graph in ("openvino", "openvino-int8"):
         with suppress(ExportError):
             exports[graph] = Export.load(checkpoint, graph)
     found = []
     for graph, export in sorted(exports.items(), key=lambda item: item[1].accepted):
-        best = best_precision(export.precisions)
-        for name in [*(name for name in export.precisions if name != best), best]:
-            fitted, run = export.precisions[name], graph_runner(graph_file(checkpoint.file, graph), name)
-            kept = (fitted.temperature, metadata.smoothing, detector, fitted.threshold)
-            found.append(Served(f"{graph}, {name}", run, *kept))
-    kept = (metadata.temperature, metadata.smoothing, detector, metadata.threshold)
+        found += _exported(checkpoint, graph, export)
+    kept = (metadata.temperature, metadata.smoothing, checkpoint.detector, metadata.threshold)
     return found or [Served("torch, fp32", runner(checkpoint), *kept)]
+
+
+def _exported(checkpoint: Checkpoint, graph: str, export: Export) -> list[Served]:
+    """One graph in its precisions, the one that serves here last."""
+    from model.export import graph_runner  # not at the top: OpenVINO is not on every platform
+    from model.openvino import best_precision
+
+    path, smoothing, detector = graph_file(checkpoint.file, graph), checkpoint.metadata.smoothing, checkpoint.detector
+    best = best_precision(export.precisions)
+    precisions = sorted(export.precisions.items(), key=lambda item: item[0] == best)
+    return [
+        Served(f"{graph}, {n}", graph_runner(path, n), fitted.temperature, smoothing, detector, fitted.threshold)
+        for n, fitted in precisions
+    ]
