@@ -10,8 +10,8 @@ benchmarks/results/servers.json after every server; python -m benchmarks.report 
 
 import argparse
 import json
-import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +48,7 @@ class WrongAnswersError(Exception):
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server under test is ended too
     if shutil.which("wrk") is None:
         print("needs wrk: apt-get install wrk", file=sys.stderr)
         return 1
@@ -184,7 +185,9 @@ def _engine_alone() -> list[dict[str, Any]]:
         file = Path(folder) / "engine.json"
         arguments = ["--only", "auto", "--batch", "1,8,16,32,64", "--seconds", "0.5", "--no-accuracy", "--no-path"]
         command = [sys.executable, "-m", "benchmarks.engines", *arguments, "--out", str(file)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if run.returncode:
+            sys.exit(f"the engine cannot be measured alone:\n{run.stdout}")
         rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"]
         return rows
 

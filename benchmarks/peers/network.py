@@ -19,7 +19,7 @@ from app import engine
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.evaluate import load_graph
-from model.labels import softmax
+from model.labels import probabilities
 from model.preprocess import native
 
 
@@ -35,13 +35,14 @@ class Network:
         settings = Settings()
         checkpoint = Checkpoint.load(settings.checkpoint)
         self.classes = checkpoint.metadata.classes
+        self.smoothing = checkpoint.metadata.smoothing
         self.run, self.temperature = _plain(checkpoint) if _plain_wanted() else _ours(settings, checkpoint)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        probabilities = softmax(self.run(pixels), self.temperature)
+        rows = probabilities(self.run(pixels), self.temperature, self.smoothing)
         return [
             {"label": self.classes[row.argmax()], "probabilities": dict(zip(self.classes, row.tolist(), strict=True))}
-            for row in probabilities
+            for row in rows
         ]
 
 
