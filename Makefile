@@ -1,6 +1,7 @@
 # `make` lists the targets.
 VENV   := .venv
 BENCH  := .venv-bench
+FUZZ   := .venv-fuzz
 PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -41,12 +42,24 @@ calibrate: $(VENV)/.everything  ## fits temperature and outlier detector of the 
 export: $(VENV)/.everything  ## rebuilds from the shipped checkpoint what the engines load
 	$(RUN) -m model.export $(ARGS)
 
+fuzz: $(VENV)/.everything $(FUZZ)/.tools  ## 20,000 mutated pictures and forms, then schemathesis with all its checks
+	$(RUN) -m tests.fuzzing --count 20000 $(ARGS)
+	$(RUN) -m tests.schema $(FUZZ)/bin/schemathesis
+
+soak: $(VENV)/.everything  ## 80 % of capacity for 20 minutes: errors, memory, latency
+	$(RUN) -m tests.soaking $(ARGS)
+
 bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side by side; ARGS="--quick" for five minutes
 	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
 	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
 
 bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
 	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
+
+$(FUZZ)/.tools: constraints.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt 'schemathesis==4.32.5'
+	touch $@
 
 $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
 	$(PYTHON) -m venv $(BENCH)
@@ -69,4 +82,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak

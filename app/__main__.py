@@ -1,26 +1,29 @@
 """python -m app: settings → uvicorn."""
 
+import contextlib
 import logging.config
 import os
+import resource
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 
-import uvicorn
 from pydantic import ValidationError
 
 from app.cores import WORKERS
+from app.logs import configuration
 from app.main import create_app
 from app.metrics import FOLDER
+from app.server import Config, Server
 from app.settings import Settings, explain
+from app.supervisor import Supervisor, bind
 
-LOG_CONFIG = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-}
-"""For this process and, with several workers, for theirs."""
+MANY_FILES = 65_536
+"""Open files that are enough for anybody."""
+
+METRICS_ROOM = 64 * 1024 * 1024
+"""Bytes that have to be free for the workers' metrics."""
 
 
 def main() -> int:
@@ -29,28 +32,58 @@ def main() -> int:
     except ValidationError as error:
         print(explain(error), file=sys.stderr)
         return 2
-    logging.config.dictConfig(LOG_CONFIG)
+    logging.config.dictConfig(configuration(settings.log_format))
+    _raise_file_limit()
     if settings.workers == 1:
-        _serve(settings)
-        return 0
+        return _serve(settings)
+    os.environ[WORKERS] = str(settings.workers)  # for the workers, which inherit it
+    with contextlib.ExitStack() as stack:
+        try:
+            os.environ[FOLDER] = stack.enter_context(_metrics_folder())
+        except OSError as error:
+            logging.getLogger(__name__).warning("no room for the workers' metrics, each shows its own: %s", error)
+        return _supervise(settings)
+
+
+@contextlib.contextmanager
+def _metrics_folder() -> Iterator[str]:
+    """Where the workers add up their figures. Raises OSError where nothing can be written.
+
+    The files there are memory that is mapped: where the disk has no room, touching it would end the worker.
+    """
     with tempfile.TemporaryDirectory(prefix="googlenet-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ |= {FOLDER: folder, WORKERS: str(settings.workers)}  # for the workers, which inherit them
-        _serve(settings)
-    return 0
+        if shutil.disk_usage(folder).free < METRICS_ROOM:
+            raise OSError(f"{folder} has less than {METRICS_ROOM} bytes left")
+        yield folder
 
 
-def _serve(settings: Settings) -> None:
-    """One process, or a supervisor that keeps `workers` of them alive behind one socket."""
-    uvicorn.run(
-        create_app(settings) if settings.workers == 1 else "app.main:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        log_config=LOG_CONFIG,
-        access_log=False,  # app.api.observer writes it
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_limit),
-    )
+def _serve(settings: Settings) -> int:
+    """One process."""
+    server = Server(Config(create_app(settings), settings, configuration(settings.log_format)))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
+
+
+def _supervise(settings: Settings) -> int:
+    """A supervisor that keeps `workers` processes alive behind one port."""
+    config = Config("app.main:app", settings, configuration(settings.log_format))
+    try:
+        port = bind(config)
+    except OSError as error:
+        print(f"GOOGLENET_HOST={settings.host}, GOOGLENET_PORT={settings.port}: {error}", file=sys.stderr)
+        return 1
+    supervisor = Supervisor(config, [port])
+    supervisor.run()
+    return supervisor.status
+
+
+def _raise_file_limit() -> None:
+    """As many open connections as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

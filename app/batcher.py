@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Pixels = NDArray[np.uint8]
 
+OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
+"""Exceptions that a smaller batch may escape, by name: the second is torch's, which need not be there."""
+
 
 @dataclass(frozen=True)
 class Answer(Generic[Result]):
@@ -75,12 +78,16 @@ class _Entry(Generic[Result]):
 class Batcher(Generic[Result]):
     """Runs `run` (uint8 [n,96,96] → n results) in a thread of its own on whatever waits.
 
+    `recover` is called there after a batch of which nothing succeeded: it mends what it can and says whether the
+    engine works.
+
     Everything but `run` is called in the event loop that `start` was called in.
     """
 
     def __init__(
         self,
         run: Callable[[Pixels], Sequence[Result]],
+        recover: Callable[[], bool],
         *,
         max_batch_size: int,
         queue_size: int,
@@ -90,7 +97,7 @@ class Batcher(Generic[Result]):
         self.max_batch_size = max_batch_size
         self.queue_size = queue_size
         self._seconds_per_picture = seconds_per_picture
-        self._run = run
+        self._run, self._recover = run, recover
         self._metrics = metrics
         self._admitted = 0
         self._queue: deque[_Entry[Result]] = deque()
@@ -98,6 +105,8 @@ class Batcher(Generic[Result]):
         self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
+        self._busy_since: float | None = None
+        self._failing_since: float | None = None
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._finished = asyncio.Event()
 
@@ -109,6 +118,17 @@ class Batcher(Generic[Result]):
     def waiting(self) -> int:
         """Pictures in the queue, those being computed not counted."""
         return len(self._queue)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether one more picture would be refused."""
+        return self._admitted >= self.queue_size
+
+    @property
+    def stuck(self) -> float:
+        """Seconds for which the engine has been busy with one batch, or has not managed a single picture."""
+        since = [start for start in (self._busy_since, self._failing_since) if start is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:
@@ -192,14 +212,29 @@ class Batcher(Generic[Result]):
             self._queue = deque(entry for entry in self._queue if entry.request is not request)
 
     def _work(self) -> None:
-        """The engine thread: one turn a batch, one wake-up of the event loop a turn."""
+        """The engine thread, which goes on whatever happens: nobody else takes pictures out of the queue."""
+        while True:
+            try:
+                self._take_turns()
+                break
+            except BaseException:
+                log.exception("the engine thread stumbled")
+        self._loop.call_soon_threadsafe(self._finished.set)
+
+    def _take_turns(self) -> None:
+        """One turn a batch, one wake-up of the event loop a turn."""
         while batch := self._next_batch():
             now = time.monotonic()
             alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
             if alive:
-                outcomes = list(zip(alive, self._compute(alive), strict=True))
-                self._loop.call_soon_threadsafe(self._deliver, outcomes)
-        self._loop.call_soon_threadsafe(self._finished.set)
+                self._busy_since = now
+                outcomes = self._compute(alive)
+                self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
+                if any(isinstance(outcome, Answer) for outcome in outcomes) or self._recover():
+                    self._failing_since = None
+                elif self._failing_since is None:
+                    self._failing_since = now
+                self._busy_since = None
 
     def _next_batch(self) -> list[_Entry[Result]]:
         """What waits, once something does; empty when there will be no more."""
@@ -209,18 +244,14 @@ class Batcher(Generic[Result]):
             return [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
 
     def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
-        """Runs the batch; if that fails, every picture by itself, so that a poisonous one fails alone."""
+        """Runs the batch, and what becomes of it if that fails."""
         started = time.monotonic()
         try:
             results = self._run(_together(batch))
             if len(results) != len(batch):
                 raise RuntimeError(f"the engine gave {len(results)} results for {len(batch)} pictures")
-        except Exception:
-            log.exception("a batch of %d failed%s", len(batch), ", retrying one by one" if len(batch) > 1 else "")
-            if len(batch) == 1:
-                self._metrics.dropped("failed", 1)
-                return [EngineFailed("the network could not be run on this picture")]
-            return [outcome for entry in batch for outcome in self._compute([entry])]
+        except BaseException as error:
+            return self._retry(batch, error)
         inference = time.monotonic() - started
         self._metrics.batch(len(batch), inference)
         self._seconds_per_picture += 0.1 * (inference / len(batch) - self._seconds_per_picture)
@@ -228,6 +259,20 @@ class Batcher(Generic[Result]):
             Answer(result, len(batch), started - entry.request.submitted, inference)
             for entry, result in zip(batch, results, strict=True)
         ]
+
+    def _retry(self, batch: list[_Entry[Result]], error: BaseException) -> "list[Outcome[Result]]":
+        """In halves if there was too little memory, otherwise one by one: a poisonous picture fails alone."""
+        if len(batch) == 1:
+            log.error("a picture failed: %s: %s", type(error).__name__, error)
+            self._metrics.dropped("failed", 1)
+            return [EngineFailed("the network could not be run on this picture")]
+        if type(error).__name__ in OUT_OF_MEMORY:
+            log.warning("too little memory for a batch of %d, halving it", len(batch))
+            self._metrics.batch_splits.inc()
+            half = len(batch) // 2
+            return self._compute(batch[:half]) + self._compute(batch[half:])
+        log.error("a batch of %d failed, retrying one by one", len(batch), exc_info=error)
+        return [outcome for entry in batch for outcome in self._compute([entry])]
 
     def _deliver(self, outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
         for entry, outcome in outcomes:

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.batcher import Answer, Batcher
+from app.budget import Decoding
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
 from app.engine import Engine, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
 from app.scores import Scores, score
+from app.served import Served
 from model.checkpoint import Checkpoint
 from model.preprocess import Ground, Mode, Preprocessed
 
@@ -35,6 +37,9 @@ INLINE_BYTES = 16 * 1024
 
 FEW = 16
 """Of so many files that come together, tiny ones are decoded at once."""
+
+LARGEST_AT_ONCE = 4
+"""Pictures of the largest size allowed that are decoded at a time, however many cores there are."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +62,38 @@ class Classifier:
     """Owns the engine, its queue and the decoding threads."""
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
-        self.checkpoint, self.engine, self.settings, self.metrics = checkpoint, engine, settings, metrics
+        self.settings, self.metrics = settings, metrics
+        self.served = Served(checkpoint, engine, settings, metrics)
         self.capacity = warm_up(engine, checkpoint.golden.pixels)
         batch_size = settings.max_batch_size or useful_batch_size(self.capacity)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
+            self.served.recover,
             max_batch_size=batch_size,
             queue_size=settings.queue_size,
             seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
             metrics=metrics,
         )
+        self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         metrics.queue_limit.set(settings.queue_size)
-        metrics.model(
-            name=checkpoint.metadata.name,
-            version=checkpoint.version[:12],
-            engine=engine.name,
-            device=engine.device,
-            precision=engine.precision,
-        )
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
             *(engine.name, engine.device, engine.precision, rates, batch_size),
         )
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.served.now[0]
+
+    @property
+    def engine(self) -> Engine:
+        return self.served.now[1]
+
+    def reload(self) -> None:
+        """Takes up the checkpoint's file as it is now, if it is good."""
+        self.served.reload(self.batcher.max_batch_size)
 
     def start(self) -> None:
         self.batcher.start()
@@ -178,11 +191,14 @@ class Classifier:
         return prepare(picture, mode, background) if picture.tiny else None
 
     def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
-        return prepare(open_picture(data, self.settings.max_pixels), mode, background)
+        picture = open_picture(data, self.settings.max_pixels)
+        with self._decoding.take(picture.share):
+            return prepare(picture, mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
         """Runs in the engine thread."""
-        return score(self.engine, self.checkpoint, pixels)
+        checkpoint, engine = self.served.now
+        return score(engine, checkpoint, pixels)
 
     def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):

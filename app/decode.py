@@ -16,6 +16,8 @@ SIGNATURE = re.compile(
 )
 """How files of these formats begin: tells a damaged picture from something else."""
 
+FIRST_BYTES = {b"\x89": "PNG", b"\xff": "JPEG", b"R": "WEBP", b"G": "GIF", b"B": "BMP", b"I": "TIFF", b"M": "TIFF"}
+
 DRAFT_PIXELS = 1_000_000
 """A JPEG with more is decoded at a reduced scale: much less work, and no difference at 96×96."""
 
@@ -34,6 +36,11 @@ TILE_WIDTH, TILE_LENGTH = 322, 323
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked below before anything is decoded
 
 
+def picture_format(data: bytes) -> str:
+    """Of a picture that has been decoded: one of FORMATS, from its first byte."""
+    return FIRST_BYTES.get(data[:1], "")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture whose header has been read, not yet decoded."""
@@ -41,6 +48,8 @@ class Picture:
     image: Image.Image
     size: tuple[int, int]
     """Width and height as stored; the image's own are smaller where it is decoded at a reduced scale."""
+    share: float
+    """Its part of what decoding the largest picture allowed would hold."""
 
     @property
     def tiny(self) -> bool:
@@ -67,7 +76,7 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
         raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}") from error
     if pixels > allowed:
         raise TooManyPixels(f"the picture has {size[0]}×{size[1]} pixels, more than can be decoded here")
-    return Picture(image, size)
+    return Picture(image, size, pixels / allowed)
 
 
 def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:

@@ -2,13 +2,17 @@
 
 ServiceError                     status  code
 ├── BadRequest                      400
+│   ├── MalformedRequest                 malformed-request
 │   ├── EmptyBody                        empty-body
 │   ├── MalformedBody                    malformed-body
 │   ├── MissingPicture                   missing-picture
 │   ├── TooManyPictures                  too-many-pictures
 │   └── InvalidRequest                   invalid-request
+├── Unauthorized                    401  unauthorized
 ├── UnknownModel                    404  unknown-model
-├── BodyTooSlow                     408  body-too-slow
+├── TooSlow                         408
+│   ├── HeadersTooSlow                   headers-too-slow
+│   └── BodyTooSlow                      body-too-slow
 ├── TooLarge                        413
 │   ├── BodyTooLarge                     body-too-large
 │   └── TooManyPixels                    too-many-pixels
@@ -16,6 +20,7 @@ ServiceError                     status  code
 ├── Unusable                        422
 │   ├── UndecodablePicture               undecodable-picture
 │   └── InvalidParameter                 invalid-parameter
+├── HeadersTooLarge                 431  headers-too-large
 ├── Unavailable                     503
 │   ├── QueueFull                        queue-full
 │   ├── NotReady                         not-ready
@@ -44,6 +49,10 @@ class BadRequest(ServiceError):
     status = 400
 
 
+class MalformedRequest(BadRequest):
+    code, title = "malformed-request", "Not a request as HTTP has it"
+
+
 class EmptyBody(BadRequest):
     code, title = "empty-body", "The request carries no data"
 
@@ -68,8 +77,23 @@ class UnknownModel(ServiceError):
     status, code, title = 404, "unknown-model", "No such model, or no such version of it"
 
 
-class BodyTooSlow(ServiceError):
-    status, code, title = 408, "body-too-slow", "The body took too long to arrive"
+class Unauthorized(ServiceError):
+    status, code, title = 401, "unauthorized", "A key is needed, and this is none"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class TooSlow(ServiceError):
+    status = 408
+
+
+class HeadersTooSlow(TooSlow):
+    code, title = "headers-too-slow", "The headers took too long to arrive"
+
+
+class BodyTooSlow(TooSlow):
+    code, title = "body-too-slow", "The body took too long to arrive"
 
 
 class TooLarge(ServiceError):
@@ -98,6 +122,10 @@ class UndecodablePicture(Unusable):
 
 class InvalidParameter(Unusable):
     code, title = "invalid-parameter", "A query parameter has an unusable value"
+
+
+class HeadersTooLarge(ServiceError):
+    status, code, title = 431, "headers-too-large", "The headers have too many bytes"
 
 
 class Unavailable(ServiceError):

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -15,18 +16,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import engine
 from app.api import explanation, health, inference_v2, monitoring, page, predict, problems
+from app.api.guard import Guard
 from app.api.observer import Observer
 from app.api.service import Service
+from app.budget import Uploads
 from app.classifier import Classifier
 from app.engine import StartError
+from app.keys import Keys
 from app.metrics import Metrics, forget_the_dead
 from app.settings import Settings, explain
 from model.checkpoint import Checkpoint, CheckpointError
 
 log = logging.getLogger(__name__)
 
-LAST_BATCH = 5.0
+LAST_BATCH = 1.0
 """Seconds the engine is given to finish when the server, which waits for its clients first, has stopped."""
+
+BODIES = 16
+"""Of the largest size allowed, that are held at a time."""
 
 SWITCH = 0.0005
 """Seconds after which a thread that computes in Python lets another: the engine's waits for nothing else."""
@@ -42,14 +49,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Service]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         used = settings or Settings()
         forget_the_dead()
+        keys = Keys.read(used)
         classifier = await asyncio.to_thread(_load, used, metrics)
         gc.freeze()  # what is here stays: it need not be looked through again and again
         sys.setswitchinterval(SWITCH)
         classifier.start()
-        yield {"service": Service(used, classifier)}
+        yield {
+            "service": Service(used, classifier, keys),
+            "uploads": Uploads(BODIES * used.max_upload_bytes),
+            "reload": classifier.reload,
+        }
         try:
             await asyncio.wait_for(classifier.stop(), LAST_BATCH)
         except TimeoutError:
@@ -68,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(monitoring.api)
     app.include_router(page.api)
     app.include_router(inference_v2.api)
+    app.add_middleware(Guard)
     app.add_middleware(Observer, metrics=metrics)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)

@@ -24,6 +24,8 @@ class Scores:
     """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
     out_of_distribution: bool | None
     """Whether the score is above the engine's threshold."""
+    version: str
+    """Of the checkpoint that says it."""
 
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
@@ -36,5 +38,8 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
     if strange is None or threshold is None:
-        return [Scores(*part, None, None) for part in parts]
-    return [Scores(*part, found, found > threshold) for part, found in zip(parts, strange.tolist(), strict=True)]
+        return [Scores(*part, None, None, checkpoint.version) for part in parts]
+    return [
+        Scores(*part, found, found > threshold, checkpoint.version)
+        for part, found in zip(parts, strange.tolist(), strict=True)
+    ]

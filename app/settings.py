@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.checkpoint import SHIPPED
@@ -40,12 +40,37 @@ class Settings(BaseSettings):
         int, Field(ge=MAX_PICTURES, description="Pictures that may wait before new ones are refused")
     ] = 1024
     request_timeout: Annotated[PositiveFloat, Field(description="Seconds from the body's arrival to the answer")] = 10.0
+    header_timeout: Annotated[
+        PositiveFloat, Field(description="Seconds from connecting, silent connections included, to a request's headers")
+    ] = 10.0
     body_timeout: Annotated[PositiveFloat, Field(description="Seconds a body may take to arrive")] = 20.0
     max_upload_bytes: Annotated[PositiveInt, Field(description="Largest body")] = 32 * 1024 * 1024
     max_pixels: Annotated[
         PositiveInt, Field(description="Largest picture, counted as decoded: a large JPEG is decoded at reduced scale")
     ] = 16_000_000
-    drain_limit: Annotated[PositiveFloat, Field(description="Seconds to finish accepted work when stopping")] = 20.0
+    api_key: Annotated[
+        SecretStr | None, Field(description="The key that requests need, or `@` and a file with one on each line")
+    ] = None
+    metrics_open: Annotated[bool, Field(description="Whether /metrics needs no key")] = False
+    cors_origins: Annotated[
+        str, Field(description="Origins, by commas, whose pages may use the service from a browser")
+    ] = ""
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Lines for people or for machines, one a request")
+    ] = "text"
+    stuck_limit: Annotated[
+        PositiveFloat, Field(description="Seconds without a sign of life from the engine after which liveness fails")
+    ] = 60.0
+    drain_delay: Annotated[
+        NonNegativeFloat, Field(description="Seconds of still serving on SIGTERM, for the load balancer to take notice")
+    ] = 2.0
+    drain_limit: Annotated[
+        PositiveFloat, Field(description="Seconds from SIGTERM by which accepted work is finished, or refused")
+    ] = 20.0
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
 
 def explain(error: ValidationError) -> str:

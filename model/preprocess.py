@@ -4,6 +4,7 @@
 already look like the data set, a light garment on black, cropped tight.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,9 @@ BLACK = 24
 
 FILLED = 0.75
 """Of its longer side, what a garment in the data set fills at least (26 of 28 pixels among 60,000)."""
+
+STRIP = 500_000
+"""Pixels of a large picture that are converted at a time: memory stays bounded by what the picture itself takes."""
 
 Pixels = NDArray[np.uint8]
 Mode = Literal["auto", "native", "photo"]
@@ -116,9 +120,7 @@ def on_white(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode == "1" or image.mode == "F" or image.mode.startswith("I"):
         return gray(image), None
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB"), picture.getchannel("A")
+        return _composited(image)
     return image.convert("RGB"), None
 
 
@@ -127,23 +129,51 @@ def gray(image: Image.Image) -> Image.Image:
     if image.mode == "L" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        samples = np.asarray(image)
-        transparent = samples == image.info["transparency"] if "transparency" in image.info else False
-        return Image.fromarray(np.where(transparent, np.uint8(255), _eight_bits(samples)))
+        return _eight_bits(image)
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")
+        return _composited(image)[0].convert("L")
     return image.convert("L")
 
 
-def _eight_bits(samples: NDArray[np.generic]) -> Pixels:
-    """Integer or float samples → uint8, by the range they are in: 0–1 (floats), 0–255, 0–65535 or 0–2³¹−1."""
-    values = np.nan_to_num(samples.astype(np.float64)).clip(0)
-    peak = values.max(initial=0)
-    if samples.dtype.kind == "f":
-        full = 1.0 if peak <= 1 else 255.0
-    elif samples.dtype.itemsize == 2:
-        full = 65535.0
-    else:
-        full = 255.0 if peak <= 255 else 65535.0 if peak <= 65535 else 2.0**31 - 1
-    return (values * (255 / full) + 0.5).clip(0, 255).astype(np.uint8)
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Top edge and picture of strips that are worked on one by one: what they need in between stays small."""
+    height = max(1, STRIP // max(1, image.width))
+    if height >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, height):
+        yield top, image.crop((0, top, image.width, min(top + height, image.height)))
+
+
+def _composited(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """On white in RGB, and the alpha channel."""
+    picture, alpha = Image.new("RGB", image.size), Image.new("L", image.size)
+    for top, strip in _strips(image):
+        colours = strip.convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        picture.paste(Image.alpha_composite(white, colours).convert("RGB"), (0, top))
+        alpha.paste(colours.getchannel("A"), (0, top))
+    return picture, alpha
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Integer or float samples → L, by the range they are in: 0–1 (floats), 0–255, 0–65535 or 0–2³¹−1."""
+    level, transparent = Image.new("L", image.size), image.info.get("transparency")
+    peak = max(float(_values(np.asarray(strip)).max(initial=0)) for _, strip in _strips(image))
+    for top, strip in _strips(image):
+        samples = np.asarray(strip)
+        if samples.dtype.kind == "f":
+            full = 1.0 if peak <= 1 else 255.0
+        elif samples.dtype.itemsize == 2:
+            full = 65535.0
+        else:
+            full = 255.0 if peak <= 255 else 65535.0 if peak <= 65535 else 2.0**31 - 1
+        pixels = (_values(samples) * (255 / full) + 0.5).clip(0, 255).astype(np.uint8)
+        if transparent is not None:
+            pixels[samples == transparent] = 255
+        level.paste(Image.fromarray(pixels), (0, top))
+    return level
+
+
+def _values(samples: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.nan_to_num(samples.astype(np.float64)).clip(0)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from app.budget import Uploads
 from app.errors import BodyTooLarge, BodyTooSlow, EmptyBody, MalformedBody, MissingPicture, UnsupportedFormat
 
 PARAMETER = re.compile(rb"""\s*([^\s=;]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))[^;]*(?:;|$)""", re.DOTALL)
@@ -51,17 +52,21 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
     if announced > limit and (announced > 2 * limit or "expect" in request.headers):
         raise BodyTooLarge(f"the body has {announced} bytes, more than {limit}", headers={"Connection": "close"})
     chunks, size = [], 0
+    uploads: Uploads | None = getattr(request.state, "uploads", None)
     try:
         async with asyncio.timeout(timeout):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= limit:
                     chunks.append(chunk)
+                    if uploads is not None:
+                        uploads.add(request.scope, len(chunk))
                 elif size > 2 * limit:
                     break
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {timeout:g} s", headers={"Connection": "close"}) from None
     except ClientDisconnect:
+        request.scope["gone"] = True
         raise MalformedBody("the connection ended before the body did") from None
     if size > limit:
         closing = {"Connection": "close"} if size > 2 * limit else {}

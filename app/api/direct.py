@@ -63,6 +63,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
         if watcher is None or not watcher.done():
             raise
         task.uncancel()
+        request.scope["gone"] = True
         raise MalformedBody("the client has gone") from None
     finally:
         timer.cancel()

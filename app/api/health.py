@@ -13,17 +13,24 @@ api = APIRouter(tags=["Health"])
 async def ready(request: Request, response: Response) -> schemas.Health:
     """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
     service = Service.of(request)
-    reason = await service.failure()
-    response.status_code = 503 if reason else 200
     response.headers["Cache-Control"] = "no-store"
-    status = "unready" if reason else "ready"
+    if getattr(request.state, "draining", False):  # said by app.server
+        reason: str | None = "the service is stopping"
+        status = "draining"
+    else:
+        reason = await service.failure()
+        status = "unready" if reason else "ready"
+    response.status_code = 503 if reason else 200
     return _health(service, status, reason)
 
 
-@api.get("/health/live", summary="Does the process run?")
-async def live() -> schemas.Live:
-    """200 while the process answers at all."""
-    return schemas.Live(status="alive")
+@api.get("/health/live", summary="Does the process run?", responses={503: {"model": schemas.Live}})
+async def live(request: Request, response: Response) -> schemas.Live:
+    """200 unless the engine has done nothing for so long that only a new process can help."""
+    service = getattr(request.state, "service", None)
+    stuck = isinstance(service, Service) and service.classifier.batcher.stuck > service.settings.stuck_limit
+    response.status_code = 503 if stuck else 200
+    return schemas.Live(status="stuck" if stuck else "alive")
 
 
 def _health(service: Service, status: str, reason: str | None) -> schemas.Health:
@@ -45,5 +52,5 @@ def _health(service: Service, status: str, reason: str | None) -> schemas.Health
             max_batch_size=batcher.max_batch_size,
             pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
         ),
-        queue=schemas.Queue(images=batcher.waiting, limit=batcher.queue_size),
+        queue=schemas.Queue(images=batcher.waiting, limit=batcher.queue_size, overloaded=batcher.overloaded),
     )

@@ -12,6 +12,7 @@ from app.api.direct import DirectRoute, while_connected
 from app.api.problems import problem
 from app.api.service import Service
 from app.classifier import Classifier, Prediction
+from app.decode import picture_format
 from app.errors import InvalidParameter, ServiceError, TooManyPictures
 from app.settings import MAX_PICTURES
 
@@ -76,6 +77,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
         raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
     async with while_connected(request):
         results = await service.classifier.classify_many(pictures, options.mode, options.background)
+    request.scope["seen"] = {"pictures": len(results)}
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
     return Response(json.dumps({"predictions": entries}), media_type="application/json")
 
@@ -87,7 +89,17 @@ async def classify_one(request: Request, options: schemas.Options) -> Prediction
     if len(pictures) > 1:
         raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
     async with while_connected(request):
-        return await service.classifier.classify(pictures[0], options.mode, options.background)
+        prediction = await service.classifier.classify(pictures[0], options.mode, options.background)
+    answered = prediction.answer
+    request.scope["seen"] = {  # for the log
+        "format": picture_format(pictures[0]),
+        "label": service.classifier.checkpoint.metadata.classes[int(answered.result.probabilities.argmax())],
+        "batch_size": answered.batch_size,
+        "decode": round(1000 * prediction.prepared.seconds, 3),
+        "queue": round(1000 * answered.queued, 3),
+        "inference": round(1000 * answered.inference, 3),
+    }
+    return prediction
 
 
 def answer(body: dict[str, Any]) -> Response:
@@ -102,7 +114,7 @@ class Writer:
     def __init__(self, classifier: Classifier, top_k: int | None) -> None:
         checkpoint = classifier.checkpoint
         self.classes, self.top_k = checkpoint.metadata.classes, top_k
-        self.model = {"name": checkpoint.metadata.name, "version": checkpoint.version[:12]}
+        self.name = checkpoint.metadata.name
         if top_k is not None and top_k > len(self.classes):
             raise InvalidParameter(f"top_k: there are {len(self.classes)} classes")
 
@@ -126,7 +138,7 @@ class Writer:
                 "crop": preprocessed.crop,
                 "certain": preprocessed.certain,
             },
-            "model": self.model,
+            "model": {"name": self.name, "version": answer.result.version[:12]},
             "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},
             "batch_size": answer.batch_size,
         }

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from app.errors import InvalidParameter, ServiceError
 
@@ -27,6 +28,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def answer(scope: Scope, error: ServiceError) -> Response:
+    """The whole response, for what is refused before it reaches a handler."""
+    return _answer(Request(scope), problem(error), error.headers)
 
 
 def _service_error(request: Request, error: Exception) -> Response:

@@ -109,12 +109,13 @@ class EngineInfo(BaseModel):
 class Queue(BaseModel):
     images: int = Field(description="Pictures waiting")
     limit: int
+    overloaded: bool = Field(description="More would be refused; no reason to be taken out of service")
 
 
 class Health(BaseModel):
     """`status` is ready only if a known picture was classified correctly within the last second."""
 
-    status: str = Field(examples=["ready", "unready"])
+    status: str = Field(examples=["ready", "draining", "unready"])
     reason: str | None
     model: ServedModel
     engine: EngineInfo
@@ -122,4 +123,4 @@ class Health(BaseModel):
 
 
 class Live(BaseModel):
-    status: str = Field(examples=["alive"])
+    status: str = Field(examples=["alive", "stuck"])

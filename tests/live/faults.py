@@ -69,6 +69,49 @@ class WrongFromTheStart(Wrong):
         return self.fail(pixels, super().__call__(pixels))
 
 
+class Mortal(Faulty):
+    """Dies when the trigger appears, and takes it away; only another in its place works."""
+
+    dead = False
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        if self.dead:
+            raise RuntimeError("the device is gone")
+        return super().__call__(pixels)
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        self.trigger.unlink()
+        self.dead = True
+        raise RuntimeError("the device is gone")
+
+
+class Dead(Faulty):
+    """Fails, and so does every other that is put in its place."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        raise RuntimeError("the device is gone")
+
+
+class Quitting(Faulty):
+    """Raises what is no Exception, and would end the thread."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        raise SystemExit("quit")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called as torch's is."""
+
+
+class Small(Faulty):
+    """Has memory for batches of two."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        if len(pixels) > 2:
+            raise OutOfMemoryError("out of memory")
+        return outputs
+
+
 def release(pipe: Path) -> None:
     """Lets the engine, which reads the pipe, go on; later calls no longer hang."""
     writer = os.open(pipe, os.O_WRONLY)

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import os
+import re
+import time
 from pathlib import Path
 
 import httpx
@@ -62,6 +64,65 @@ def test_an_unusable_output_is_an_error_and_no_end(tmp_path: Path, boot: bytes, 
         assert client.post("/predict", files={"file": boot}).status_code == 200
 
 
+def test_a_dead_engine_is_replaced(tmp_path: Path, boot: bytes) -> None:
+    trigger = tmp_path / "trigger"
+    with run_server(GOOGLENET_ENGINE="live.faults:Mortal", FAULT=str(trigger)) as server, server.client() as client:
+        trigger.touch()
+        assert client.post("/predict", files={"file": boot}).json()["code"] == "engine-failed"
+        assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
+        assert wait_for(client, 200)["status"] == "ready"
+        assert "googlenet_engine_restarts_total 1.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("fault", ["Dead", "Quitting"])
+def test_an_engine_that_stays_dead_is_told_of_and_tried_again(tmp_path: Path, boot: bytes, fault: str) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": f"live.faults:{fault}", "FAULT": str(trigger), "GOOGLENET_STUCK_LIMIT": "1"}
+    with run_server(**settings) as server, server.client() as client:
+        trigger.touch()
+        assert client.post("/predict", files={"file": boot}).status_code == 503
+        assert "could not be run" in wait_for(client, 503)["reason"]
+        until = time.monotonic() + 60
+        while client.get("/health/live").status_code == 200:  # nothing works for longer than a second
+            assert time.monotonic() < until
+        trigger.unlink()
+        assert client.post("/predict", files={"file": boot}).status_code == 200
+        assert client.get("/health/live").status_code == 200
+
+
+def test_too_little_memory_halves_the_batch(tmp_path: Path, boot: bytes) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Small", "FAULT": str(trigger), "GOOGLENET_MAX_BATCH_SIZE": "16"}
+    with run_server(**settings) as server, server.client() as client:
+        trigger.touch()
+        answers = client.post("/predict/batch", files=[("files", boot)] * 16).json()["predictions"]
+        assert [answer["label"] for answer in answers] == ["Ankle boot"] * 16
+        assert {answer["batch_size"] for answer in answers} == {2}
+        (splits,) = re.findall(r"googlenet_batch_splits_total (\S+)", client.get("/metrics").text)
+        assert float(splits) == 7
+
+
+def test_liveness_fails_when_the_engine_stays_stuck(tmp_path: Path, boot: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "1"}
+    with run_server(GOOGLENET_STUCK_LIMIT="3", **settings) as server, server.client() as client:
+        os.mkfifo(pipe)
+        assert client.post("/predict", files={"file": boot}).status_code == 504
+        assert client.get("/health/live").status_code == 200
+        started = time.monotonic()
+        health = client.get("/health")
+        assert health.status_code == 503
+        assert "not ready in time" in health.json()["reason"]
+        assert time.monotonic() - started < 5
+        until = time.monotonic() + 60
+        while (live := client.get("/health/live")).status_code == 200:
+            assert time.monotonic() < until
+        assert live.json() == {"status": "stuck"}
+        release(pipe)
+        wait_for(client, 200)
+        assert client.get("/health/live").status_code == 200
+
+
 def wait_for(client: httpx.Client, status: int) -> dict[str, str]:
     """Asks until health answers so; each asking takes a real probe once a second, so this ends by itself."""
     for _ in range(20_000):
@@ -102,6 +163,8 @@ def test_a_full_queue_refuses_at_once_and_health_stays(tmp_path: Path, boot: byt
                 for task in asyncio.as_completed(tasks):  # the refused ones come first: nothing else can
                     refused = await task
                     assert refused.status_code == 503
+                    health = (await client.get("/health", timeout=60)).json()
+                    assert health["queue"]["overloaded"]
                     break
                 await asyncio.to_thread(release, pipe)
                 return await asyncio.gather(*tasks)

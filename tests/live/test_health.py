@@ -23,7 +23,7 @@ def test_ready(client: httpx.Client, checkpoint: Checkpoint) -> None:
         assert body["model"]["version"] == checkpoint.version[:12]
         assert body["engine"]["name"] == "openvino"
         assert body["engine"]["device"] == "cpu"
-        assert body["queue"] == {"images": 0, "limit": 1024}
+        assert body["queue"] == {"images": 0, "limit": 1024, "overloaded": False}
         assert set(body["engine"]["pictures_per_second"]) >= {"1", "2"}
     assert client.get("/health/live").json() == {"status": "alive"}
 

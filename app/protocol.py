@@ -1,0 +1,132 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to a client's patience: no connection is held open by doing nothing."""
+
+import asyncio
+import json
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from app.api.problems import problem
+from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
+
+LONGEST_HEAD = 64 * 1024
+"""Bytes of a request's line and headers."""
+
+WRITE_TIMEOUT = 20.0
+"""Seconds in which a client that does not read its answer loses its connection."""
+
+
+class State(ServerState):
+    """What all connections of a process share."""
+
+    draining = False
+    """Whether every answer ends its connection."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection.
+
+    A request's head has to arrive within HEADER_TIMEOUT of connecting, or of its first byte on a connection that
+    is used again. There is a timer only while a head is being waited for: one that comes whole, as they do, costs none.
+    """
+
+    server_state: State
+
+    def __init__(self, config: Any, server_state: State, app_state: dict[str, Any], _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._header_timeout: float = config.header_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered; the next one's head may be on its way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end_timer()
+        if self._write_timer:
+            self._write_timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LONGEST_HEAD:
+                self.refuse(HeadersTooLarge(f"the headers have more than {LONGEST_HEAD} bytes"))
+        if self._timer is None and (self._in_head or self.idle):  # idle: the rest of a body that nobody waited for
+            self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._timer:
+            self._end_timer()
+        super().on_headers_complete()
+        if self.server_state.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._timer and self.idle:  # the answer was there before the body's end
+            self._end_timer()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def announce_end(self) -> None:
+        """Makes the answer that is being worked on the last of its connection, if it can still say so."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(MalformedRequest("this is no HTTP request"))
+
+    def refuse(self, error: ServiceError) -> None:
+        """Answers with the problem and ends the connection, unless an earlier answer is still under way."""
+        if self.transport.is_closing():
+            return
+        if self.idle:
+            body = json.dumps(problem(error)).encode()
+            headers = [
+                *self.server_state.default_headers,
+                (b"content-type", b"application/problem+json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
+            lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+            self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._in_head:
+            self.refuse(HeadersTooSlow(f"the headers did not arrive within {self._header_timeout:g} s"))
+        else:
+            self.transport.close()
+
+    def _end_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,140 @@
+"""Clients that are silent, slow, or speak no HTTP: they lose their connection, and nobody else notices."""
+
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Server, run_server
+
+LIMIT = 2.0
+"""Seconds of both timeouts here."""
+
+PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Server]:
+    """Impatient, and started with a soft limit on open files that would not do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        with run_server(GOOGLENET_HEADER_TIMEOUT=str(LIMIT), GOOGLENET_BODY_TIMEOUT=str(LIMIT)) as server:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+            yield server
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect(server: Server) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+
+def drip(connection: socket.socket, data: bytes) -> bytes:
+    """Sends a byte every tenth of a second until the server has had enough; what it said."""
+    connection.settimeout(0.1)
+    until, received = time.monotonic() + PATIENCE, b""
+    for i in range(len(data)):
+        assert time.monotonic() < until, "the server never ended it"
+        try:
+            connection.sendall(data[i : i + 1])
+            chunk = connection.recv(65536)
+            received += chunk
+            if not chunk:
+                break
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+    return received
+
+
+def code(answer: bytes) -> tuple[int, str]:
+    """The last answer's status and its problem's code."""
+    head, _, body = answer[answer.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    assert b"application/problem+json" in head
+    return int(head.split()[1]), json.loads(body)["code"]
+
+
+def test_a_silent_connection_is_closed(strict: Server) -> None:
+    with connect(strict) as connection:
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert LIMIT - 0.5 < time.monotonic() - started < PATIENCE
+
+
+def test_slow_headers_get_408(strict: Server) -> None:
+    with connect(strict) as connection:
+        assert code(drip(connection, b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 100)) == (408, "headers-too-slow")
+
+
+def test_slow_headers_get_408_on_a_connection_that_served_already(strict: Server) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert code(drip(connection, b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 100)) == (408, "headers-too-slow")
+
+
+def test_empty_lines_do_not_keep_a_connection(strict: Server) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert drip(connection, b"\r\n" * 200) == b""
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
+def test_slow_bodies_get_408(strict: Server, framing: bytes) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nContent-Type: image/png\r\n" + framing + b"\r\n\r\n")
+        assert code(drip(connection, b"1\r\nx\r\n" * 200)) == (408, "body-too-slow")
+
+
+def test_a_body_that_nobody_waits_for_does_not_keep_a_connection(strict: Server) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        assert b"404" in drip(connection, b"x" * 1000)
+
+
+def test_headers_without_end(strict: Server) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        answer = b""
+        try:
+            while not answer:
+                connection.sendall(b"X: " + b"y" * 10_000 + b"\r\n")
+                connection.settimeout(0.01)
+                try:
+                    answer = connection.recv(65536)
+                except TimeoutError:
+                    connection.settimeout(PATIENCE)
+        except ConnectionError:
+            return
+        assert code(answer) == (431, "headers-too-large")
+
+
+def test_no_http_at_all(strict: Server) -> None:
+    with connect(strict) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+        assert code(connection.recv(65536)) == (400, "malformed-request")
+
+
+def test_two_thousand_idle_connections_hurt_nobody(strict: Server, boot: bytes) -> None:
+    limits = Path(f"/proc/{strict.process.pid}/limits").read_text()
+    (files,) = [line.split() for line in limits.splitlines() if line.startswith("Max open files")]
+    assert files[3] == str(min(int(files[4]), 65_536))
+    connections = [connect(strict) for _ in range(2000)]
+    try:
+        with strict.client() as client:
+            for _ in range(20):
+                assert client.post("/predict", files={"file": boot}).status_code == 200
+        for connection in connections:
+            assert connection.recv(1) == b""
+        assert "ERROR" not in "".join(strict.log)
+    finally:
+        for connection in connections:
+            connection.close()
