@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -21,6 +22,9 @@ from app.supervisor import Supervisor, bind
 
 MANY_FILES = 65_536
 """Open files that are enough for anybody."""
+
+METRICS_FILE = 1024 * 1024
+"""Bytes of one worker's file of figures."""
 
 METRICS_ROOM = 64 * 1024 * 1024
 """Bytes that have to be free for the workers' metrics."""
@@ -54,6 +58,9 @@ def _metrics_folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="googlenet-metrics-", ignore_cleanup_errors=True) as folder:
         if shutil.disk_usage(folder).free < METRICS_ROOM:
             raise OSError(f"{folder} has less than {METRICS_ROOM} bytes left")
+        trial = Path(folder) / "trial"
+        trial.write_bytes(bytes(METRICS_FILE))
+        trial.unlink()
         yield folder
 
 

@@ -27,14 +27,16 @@ def test_a_poisonous_picture_fails_alone(boot: bytes, white: bytes) -> None:
         async def send() -> list[httpx.Response]:
             async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
                 contents = [white if i % 7 == 3 else boot for i in range(64)]
-                return await asyncio.gather(*(client.post("/predict", files={"file": c}) for c in contents))
+                return await asyncio.gather(*(client.post("/predict?mode=native", files={"file": c}) for c in contents))
 
         responses = asyncio.run(send())
         for i, response in enumerate(responses):
             assert response.status_code == (503 if i % 7 == 3 else 200)
         assert responses[3].json()["code"] == "engine-failed"
         with server.client() as client:
-            answers = client.post("/predict/batch", files=[("files", c) for c in (boot, white, boot)]).json()
+            answers = client.post(
+                "/predict/batch?mode=native", files=[("files", c) for c in (boot, white, boot)]
+            ).json()
             assert [set(answer) == {"error"} for answer in answers["predictions"]] == [False, True, False]
             assert client.get("/health").status_code == 200
 
@@ -98,7 +100,7 @@ def test_too_little_memory_halves_the_batch(tmp_path: Path, boot: bytes) -> None
         answers = client.post("/predict/batch", files=[("files", boot)] * 16).json()["predictions"]
         assert [answer["label"] for answer in answers] == ["Ankle boot"] * 16
         assert {answer["batch_size"] for answer in answers} == {2}
-        (splits,) = re.findall(r"googlenet_batch_splits_total (\S+)", client.get("/metrics").text)
+        (splits,) = re.findall(r"^googlenet_batch_splits_total (\S+)", client.get("/metrics").text, re.MULTILINE)
         assert float(splits) == 7
 
 
