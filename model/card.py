@@ -5,6 +5,7 @@ which the figures are put.
 """
 
 import json
+from multiprocessing import Pool
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -23,12 +24,27 @@ Figures = dict[str, Any]
 
 
 def write(checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """Measures everything and writes figures, pictures and card."""
-    figures = measures.everything(checkpoint, dataset)
+    """Measures everything and writes figures, pictures and card; a stopped run goes on with what it has not yet."""
+    figures = _begun(checkpoint.version)
     PICTURES.mkdir(exist_ok=True)
+    with Pool() as pool:  # before anything starts threads: it forks
+        for name, measure in measures.parts(checkpoint, dataset, pool).items():
+            if name not in figures:
+                figures[name] = measure()
+                STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    figures["complete"] = True
     STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     draw(figures, dataset)
     CARD.write_text(render(figures))
+
+
+def _begun(version: str) -> Figures:
+    """The figures of a run over this checkpoint that was stopped; without one, just its version."""
+    if STORE.exists():
+        figures: Figures = json.loads(STORE.read_text())
+        if figures["version"] == version and "complete" not in figures:
+            return figures
+    return {"version": version}
 
 
 def draw(figures: Figures, dataset: Dataset) -> None:

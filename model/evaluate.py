@@ -98,7 +98,7 @@ def _measure(checkpoint: Checkpoint, dataset: Dataset, arguments: argparse.Names
     if arguments.calibration:
         print(card.calibration_tables(measures.calibration(checkpoint, dataset, served, found)))
     if arguments.outliers:
-        print(card.outlier_tables(measures.outliers(checkpoint, dataset, served, found)))
+        print(card.outlier_tables(measures.outliers(measures.detector_of(checkpoint), dataset, served, found)))
 
 
 def _robustness(checkpoint: Checkpoint, split: Split, only: str) -> None:

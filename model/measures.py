@@ -4,8 +4,9 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from multiprocessing import Pool
+from functools import cache
 from multiprocessing.pool import Pool as ProcessPool
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,18 @@ Found = dict[str, dict[str, Outputs]]
 """By way and split."""
 
 
-def everything(checkpoint: Checkpoint, dataset: Dataset) -> Figures:
-    """All figures. Raises CheckpointError if the checkpoint has no detector."""
-    with Pool() as pool:  # before anything starts threads: it forks
-        served = ways(checkpoint)
-        found = outputs(served, dataset)
-        robust = remade(dataset, served[-1], pool)
+def parts(checkpoint: Checkpoint, dataset: Dataset, pool: ProcessPool) -> dict[str, Callable[[], Any]]:
+    """Everything, by name, to be measured when called. Raises CheckpointError if the checkpoint has no detector."""
+    served, detector = ways(checkpoint), detector_of(checkpoint)
+    found = cache(lambda: outputs(served, dataset))
     return {
-        "version": checkpoint.version,
-        "classes": list(checkpoint.metadata.classes),
-        "smoothing": checkpoint.metadata.smoothing,
-        "history": checkpoint.metadata.training["history"],
-        "machine": _machine(),
-        "calibration": calibration(checkpoint, dataset, served, found),
-        "outliers": outliers(checkpoint, dataset, served, found),
-        "robustness": robust,
+        "classes": lambda: list(checkpoint.metadata.classes),
+        "smoothing": lambda: checkpoint.metadata.smoothing,
+        "history": lambda: checkpoint.metadata.training["history"],
+        "machine": _machine,
+        "calibration": lambda: calibration(checkpoint, dataset, served, found()),
+        "outliers": lambda: outliers(detector, dataset, served, found()),
+        "robustness": lambda: remade(dataset, served[-1], pool),
     }
 
 
@@ -86,10 +84,9 @@ def calibration(checkpoint: Checkpoint, dataset: Dataset, served: list[Served], 
     }
 
 
-def outliers(checkpoint: Checkpoint, dataset: Dataset, served: list[Served], found: Found) -> Figures:
+def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: Found) -> Figures:
     """Every way to tell strangers on every judged set and every family; the detector's scores as histograms."""
-    last = served[-1]
-    detector, train = _detector(checkpoint), dataset.train
+    last, train = served[-1], dataset.train
     known = exposure.garments(last.run, train)
     judged = {kind: last.run(prepared(draw())) for kind, draw in judges.SETS.items()}
     families = exposure.drawn(last.run, train)
@@ -111,11 +108,11 @@ def outliers(checkpoint: Checkpoint, dataset: Dataset, served: list[Served], fou
 def remade(dataset: Dataset, served: Served, pool: ProcessPool) -> Figures:
     """Accuracy, calibration error and share flagged on re-made test pictures, the first REMADE, by recipe."""
     test = dataset.test[:REMADE]
-    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool)
+    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool, with_native=False)
     return {"n": len(test), "rows": [asdict(row) for row in rows]}
 
 
-def _detector(checkpoint: Checkpoint) -> Detector:
+def detector_of(checkpoint: Checkpoint) -> Detector:
     if checkpoint.detector is None:
         raise CheckpointError(f"{checkpoint.file} has no detector: run python -m model.calibrate")
     return checkpoint.detector
