@@ -1,10 +1,10 @@
 """Files → rows at the engine's speed, without a server.
 
 files ─ decode ─ preprocess ─ batch ─ engine ─ labels ─ rows
-        └ processes, a batch each ┘   └ a thread ┘  └ the caller
+        └ threads or processes, a batch each ┘   └ a thread ┘  └ the caller
 
-In order, and never more than a few batches in memory. Decoding small files is mostly Python, which threads cannot
-do at the same time, so many files are decoded by processes.
+In order, and never more than a few batches in memory. Decoding small files is mostly Python, which only one thread does
+at a time: that keeps up with the engine of a few cores, but on many cores or a GPU it takes processes.
 """
 
 from collections import deque
@@ -32,8 +32,8 @@ BATCH = 64
 GPU_BATCH = 256
 """… and on a GPU."""
 
-MANY = 1000
-"""Files from which on starting processes is worth its while."""
+MANY, FEW_CORES = 1000, 4
+"""More files on more cores than these are decoded by processes; else starting them takes longer than it saves."""
 
 AHEAD = 3
 """Batches, for each core, that may be under way."""
@@ -88,7 +88,7 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
 
 
 def _decoders(paths: Sequence[str]) -> Executor:
-    if len(paths) < MANY or STDIN in paths:
+    if len(paths) <= MANY or usable_cores() <= FEW_CORES or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
     # not forked from this process: the engine's threads and locks would not survive it
     return ProcessPoolExecutor(usable_cores(), get_context("spawn"))
