@@ -63,12 +63,14 @@ class Batch:
     """Of those without an error, uint8 [n,96,96]."""
 
 
-def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str], wanted: Wanted) -> Iterator[list[Row]]:
-    """The rows of each batch, in the order of the paths."""
+def classify_files(
+    engine: Engine, checkpoint: Checkpoint, paths: Sequence[str], wanted: Wanted, decoders: Executor
+) -> Iterator[list[Row]]:
+    """The rows of each batch, in the order of the paths. Ends the decoders."""
     size = GPU_BATCH if engine.device == "cuda" else BATCH
     ahead = AHEAD * usable_cores()
     running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
-    decoders, computer = _decoders(paths), ThreadPoolExecutor(1, "engine")
+    computer = ThreadPoolExecutor(1, "engine")
 
     def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
         batch = decoded.result()
@@ -87,7 +89,8 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
         decoders.shutdown(wait=False, cancel_futures=True)
 
 
-def _decoders(paths: Sequence[str]) -> Executor:
+def choose_decoders(paths: Sequence[str]) -> Executor:
+    """Threads, or for much to do on many cores processes."""
     if len(paths) <= MANY or usable_cores() <= FEW_CORES or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
     # not forked from this process: the engine's threads and locks would not survive it
