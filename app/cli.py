@@ -14,7 +14,7 @@ from app.commands import bench as benches
 from app.commands.classify import write_all
 from app.commands.files import find_files
 from app.commands.info import describe
-from app.commands.local import Wanted, classify_files
+from app.commands.local import Wanted, choose_decoders, classify_files
 from app.commands.options import apply, with_settings
 from app.commands.remote import classify_by_server
 from app.commands.rows import make_writer
@@ -22,6 +22,9 @@ from app.errors import ServiceError
 from app.settings import Settings, explain
 from model.checkpoint import Checkpoint, CheckpointError
 from model.preprocess import Ground, Mode
+
+SWITCH = 0.0005
+"""Seconds after which a thread that decodes lets the engine's, which waits for nothing else."""
 
 cli = typer.Typer(
     help="Which Fashion-MNIST class is the garment on a picture?", no_args_is_help=True, pretty_exceptions_enable=False
@@ -68,9 +71,10 @@ def classify(
             good = write_all(batches, len(files), make_writer(kind, classes))
     else:
         settings, loaded, running = _engine(engine, device, checkpoint)
+        sys.setswitchinterval(SWITCH)
         wanted = Wanted(settings.max_pixels, probabilities, mode, background)
         classes = list(loaded.metadata.classes) if probabilities else []
-        batches = classify_files(running, loaded, files, wanted)
+        batches = classify_files(running, loaded, files, wanted, choose_decoders(files))
         good = write_all(batches, len(files), make_writer(kind, classes))
     raise typer.Exit(0 if good else 1)
 

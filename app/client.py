@@ -3,7 +3,7 @@
     with Client("http://127.0.0.1:8000") as client:
         print(client.predict("boot.jpg").label)
 
-Whatever fails is a ServiceError; app.answers draws the tree.
+Whatever fails is a ServiceError; app.failures draws the tree.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from typing import Any, Self, TypedDict, TypeVar, Unpack
 import httpx
 from pydantic import ValidationError
 
-from app.answers import ConnectionFailed, NoAnswer, OtherAnswer, TimedOut, Unreadable, error_in, error_of, retry_after
 from app.api.schemas import Health, Prediction, Predictions
 from app.encode import Picture, encode, portions
 from app.errors import BodyTooLarge, ServiceError, TooManyPictures, Unavailable
+from app.failures import ConnectionFailed, NoAnswer, OtherAnswer, TimedOut, Unreadable, error_in, error_of, retry_after
 
 __all__ = ["AsyncClient", "Client", "ConnectionFailed", "Health", "NoAnswer", "OtherAnswer", "Picture", "Prediction"]
 __all__ += ["Result", "ServiceError", "TimedOut", "Unreadable"]

@@ -28,7 +28,7 @@ ServiceError                     status  code
 └── DeadlinePassed                  504  deadline-passed
 
 `code` is stable and meant for programs, `detail` is for people. Nobody but the handler in
-app.api.problems turns these into answers; the client, app.answers, turns answers back into these.
+app.api.problems turns these into answers; the client, app.failures, turns answers back into these.
 """
 
 

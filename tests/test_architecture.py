@@ -117,8 +117,8 @@ ALLOWED = {
     "app.__main__": {"app.main", "app.server", "app.supervisor"},
     # from outside
     "app.encode": set(),
-    "app.answers": {"app.api.schemas"},
-    "app.client": {"app.answers", "app.api.schemas", "app.encode"},
+    "app.failures": {"app.api.schemas"},
+    "app.client": {"app.api.schemas", "app.encode", "app.failures"},
     "app.commands.files": {"app.decode"},
     "app.commands.rows": set(),
     "app.commands.settings": set(),

@@ -1,10 +1,10 @@
 """Files → rows at the engine's speed, without a server.
 
 files ─ decode ─ preprocess ─ batch ─ engine ─ labels ─ rows
-        └ processes, a batch each ┘   └ a thread ┘  └ the caller
+        └ threads or processes, a batch each ┘   └ a thread ┘  └ the caller
 
-In order, and never more than a few batches in memory. Decoding small files is mostly Python, which threads cannot
-do at the same time, so many files are decoded by processes.
+In order, and never more than a few batches in memory. Decoding small files is mostly Python, which only one thread does
+at a time: that keeps up with the engine of a few cores, but on many cores or a GPU it takes processes.
 """
 
 from collections import deque
@@ -32,8 +32,8 @@ BATCH = 64
 GPU_BATCH = 256
 """… and on a GPU."""
 
-MANY = 1000
-"""Files from which on starting processes is worth its while."""
+MANY, FEW_CORES = 1000, 4
+"""More files on more cores than these are decoded by processes; else starting them takes longer than it saves."""
 
 AHEAD = 3
 """Batches, for each core, that may be under way."""
@@ -63,12 +63,14 @@ class Batch:
     """Of those without an error, uint8 [n,96,96]."""
 
 
-def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str], wanted: Wanted) -> Iterator[list[Row]]:
-    """The rows of each batch, in the order of the paths."""
+def classify_files(
+    engine: Engine, checkpoint: Checkpoint, paths: Sequence[str], wanted: Wanted, decoders: Executor
+) -> Iterator[list[Row]]:
+    """The rows of each batch, in the order of the paths. Ends the decoders."""
     size = GPU_BATCH if engine.device == "cuda" else BATCH
     ahead = AHEAD * usable_cores()
     running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
-    decoders, computer = _decoders(paths), ThreadPoolExecutor(1, "engine")
+    computer = ThreadPoolExecutor(1, "engine")
 
     def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
         batch = decoded.result()
@@ -87,8 +89,9 @@ def classify_files(engine: Engine, checkpoint: Checkpoint, paths: Sequence[str],
         decoders.shutdown(wait=False, cancel_futures=True)
 
 
-def _decoders(paths: Sequence[str]) -> Executor:
-    if len(paths) < MANY or STDIN in paths:
+def choose_decoders(paths: Sequence[str]) -> Executor:
+    """Threads, or for much to do on many cores processes."""
+    if len(paths) <= MANY or usable_cores() <= FEW_CORES or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
     # not forked from this process: the engine's threads and locks would not survive it
     return ProcessPoolExecutor(usable_cores(), get_context("spawn"))

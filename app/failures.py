@@ -1,4 +1,4 @@
-"""Answers → typed results, or the error tree as exceptions.
+"""What a client meets when something fails: the service's answers as the error tree, and what is the client's own.
 
 ServiceError
 ├── …                    all of app.errors, raised by the `code` in the answer
