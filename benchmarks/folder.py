@@ -1,0 +1,93 @@
+"""The command line over a folder of the 10,000 test pictures as PNG files, beside the engine alone.
+
+    python -m benchmarks.folder [--rounds 5]
+
+By turns, so that both meet the same machine: the engine on ready pixels at its best batch size, then everything that
+`fashion-googlenet classify FOLDER --csv` does once its engine is loaded. Prints both rates and their ratio, by rounds
+and as the median, and the accuracy that follows from the CSV.
+"""
+
+import argparse
+import csv
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from app import engine
+from app.cli import SWITCH
+from app.commands.files import find_files
+from app.commands.local import Wanted, choose_decoders, classify_files
+from app.commands.rows import CsvWriter
+from app.settings import Settings
+from model import data
+from model.checkpoint import Checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    settings = Settings()
+    checkpoint = Checkpoint.load(settings.checkpoint)
+    running = engine.build(settings, checkpoint)
+    sys.setswitchinterval(SWITCH)
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        count = write_pictures(Path(folder))
+        print(f"{running.name} in {running.precision}, {count} files")
+        for _ in range(rounds):
+            before = engine_rate(running, checkpoint)
+            rate, accuracy = command_rate(running, checkpoint, folder, Path(folder) / "predictions.csv", settings)
+            alone = (before + engine_rate(running, checkpoint)) / 2
+            ratios.append(rate / alone)
+            print(f"engine {alone:.0f} pictures/s, command {rate:.0f} pictures/s: {100 * ratios[-1]:.0f} %", flush=True)
+    print(f"median {100 * statistics.median(ratios):.0f} % of {rounds} rounds; accuracy {100 * accuracy:.2f} %")
+
+
+def write_pictures(root: Path) -> int:
+    """The test set as ROOT/class_id/number.png."""
+    test = data.load().test
+    for i, (pixels, label) in enumerate(zip(test.pixels.numpy(), test.labels.tolist(), strict=True)):
+        folder = root / str(label)
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{i:05}.png")
+    return len(test)
+
+
+def engine_rate(running: engine.Engine, checkpoint: Checkpoint) -> float:
+    """Pictures a second of the engine alone, over 2,048 pictures in batches of the best of three sizes."""
+    rates = []
+    for size in (32, 64, 128):
+        pixels = np.resize(checkpoint.golden.pixels, (size, *checkpoint.golden.pixels.shape[1:]))
+        started = time.perf_counter()
+        for _ in range(2048 // size):
+            running(pixels)
+        rates.append(2048 / (time.perf_counter() - started))
+    return max(rates)
+
+
+def command_rate(
+    running: engine.Engine, checkpoint: Checkpoint, folder: str, output: Path, settings: Settings
+) -> tuple[float, float]:
+    """Pictures a second from looking for the files to the last row, and how many of the rows are right."""
+    wanted = Wanted(settings.max_pixels, probabilities=False, mode="auto", background="auto")
+    started = time.perf_counter()
+    files = list(find_files([folder]))
+    with output.open("w") as file:
+        writer = CsvWriter(file, [])
+        for rows in classify_files(running, checkpoint, files, wanted, choose_decoders(files)):
+            writer.write(rows)
+        writer.finish()
+    seconds = time.perf_counter() - started
+    with output.open() as file:
+        right = [row["class_id"] == Path(row["path"]).parent.name for row in csv.DictReader(file)]
+    return len(right) / seconds, sum(right) / len(right)
+
+
+if __name__ == "__main__":
+    main()
