@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cores import step_back
 from app.errors import DeadlinePassed, EngineFailed, NotReady, QueueFull, ServiceError
 from app.metrics import Metrics
 
@@ -213,6 +214,7 @@ class Batcher(Generic[Result]):
 
     def _work(self) -> None:
         """The engine thread, which goes on whatever happens: nobody else takes pictures out of the queue."""
+        step_back()
         while True:
             try:
                 self._take_turns()

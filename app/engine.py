@@ -34,6 +34,9 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 LONGEST_BATCH = 0.25
 """Seconds: warm-up tries no larger batches once one takes longer, however well they would do."""
 
+FEWEST = 16
+"""Smaller batches are not settled for: on a machine that hiccups, warm-up may find one of them best by chance."""
+
 USEFUL = 0.95
 """The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
 
@@ -157,9 +160,10 @@ def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
 
 
 def useful_batch_size(seconds: dict[int, float]) -> int:
-    """The smallest batch size whose rate is within 5 % of the best."""
+    """The smallest batch size whose rate is within 5 % of the best, and FEWEST at least, unless those take too long."""
     rates = {size: size / taken for size, taken in seconds.items()}
-    return min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
+    best = min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
+    return max(best, *(size for size, taken in seconds.items() if size <= FEWEST and taken <= LONGEST_BATCH / 4), 1)
 
 
 def _timed(engine: Engine, batch: NDArray[np.uint8]) -> float:

@@ -21,6 +21,7 @@ from app.api.observer import Observer
 from app.api.service import Service
 from app.budget import Uploads
 from app.classifier import Classifier
+from app.cores import step_back
 from app.engine import StartError
 from app.keys import Keys
 from app.metrics import Metrics, forget_the_dead
@@ -88,6 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _load(settings: Settings, metrics: Metrics) -> Classifier:
+    step_back()  # the engine's own threads begin here
     checkpoint = Checkpoint.load(settings.checkpoint)
     return Classifier(checkpoint, engine.build(settings, checkpoint), settings, metrics)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.cores import step_back
 from app.engine import Engine, StartError, build, golden_error
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
@@ -72,6 +73,7 @@ class Served:
 
     def _load(self, batch_size: int) -> tuple[Checkpoint, Engine]:
         """Verified and warm. Raises CheckpointError or StartError."""
+        step_back()
         checkpoint = Checkpoint.load(self._settings.checkpoint)
         if checkpoint.metadata.classes != self.now[0].metadata.classes:
             raise StartError("it has other classes, which needs a restart")
