@@ -83,7 +83,10 @@ def test_slow_headers_get_408_on_a_connection_that_served_already(strict: Server
 def test_empty_lines_do_not_keep_a_connection(strict: Server) -> None:
     with connect(strict) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        answer = connection.recv(65536)
+        while not answer.endswith(b"}"):  # head and body may come apart
+            answer += connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
         assert drip(connection, b"\r\n" * 200) == b""
 
 
