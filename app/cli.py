@@ -14,7 +14,7 @@ from app.commands import bench as benches
 from app.commands.classify import write_all
 from app.commands.files import find_files
 from app.commands.info import describe
-from app.commands.local import Wanted, choose_decoders, classify_files
+from app.commands.local import Wanted, classify_files, start_decoders
 from app.commands.options import apply, with_settings
 from app.commands.remote import classify_by_server
 from app.commands.rows import make_writer
@@ -70,11 +70,12 @@ def classify(
             batches = classify_by_server(client, files, probabilities, mode=mode, background=background)
             good = write_all(batches, len(files), make_writer(kind, classes))
     else:
+        decoders = start_decoders(files, device or Settings().device)
         settings, loaded, running = _engine(engine, device, checkpoint)
         sys.setswitchinterval(SWITCH)
         wanted = Wanted(settings.max_pixels, probabilities, mode, background)
         classes = list(loaded.metadata.classes) if probabilities else []
-        batches = classify_files(running, loaded, files, wanted, choose_decoders(files))
+        batches = classify_files(running, loaded, files, wanted, decoders)
         good = write_all(batches, len(files), make_writer(kind, classes))
     raise typer.Exit(0 if good else 1)
 

@@ -1,12 +1,13 @@
 """Files → rows at the engine's speed, without a server.
 
 files ─ decode ─ preprocess ─ batch ─ engine ─ labels ─ rows
-        └ threads or processes, a batch each ┘   └ a thread ┘  └ the caller
+        └ processes, a batch each ┘      └ a thread ┘    └ the caller
 
-In order, and never more than a few batches in memory. Decoding small files is mostly Python, which only one thread does
-at a time: that keeps up with the engine of a few cores, but on many cores or a GPU it takes processes.
+In order, and never more than a few batches in memory. Decoding small files is mostly Python, in which threads get into
+each other's and the engine's way.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -32,8 +33,8 @@ BATCH = 64
 GPU_BATCH = 256
 """… and on a GPU."""
 
-MANY, FEW_CORES = 1000, 4
-"""More files on more cores than these are decoded by processes; else starting them takes longer than it saves."""
+MANY = 200
+"""More files than this are decoded by processes."""
 
 AHEAD = 3
 """Batches, for each core, that may be under way."""
@@ -89,12 +90,15 @@ def classify_files(
         decoders.shutdown(wait=False, cancel_futures=True)
 
 
-def choose_decoders(paths: Sequence[str]) -> Executor:
-    """Threads, or for much to do on many cores processes."""
-    if len(paths) <= MANY or usable_cores() <= FEW_CORES or STDIN in paths:
+def start_decoders(paths: Sequence[str], device: str) -> Executor:
+    """Processes if there is much to do: they are forked, so this comes before the engine, which has threads."""
+    if len(paths) <= MANY or STDIN in paths:
         return ThreadPoolExecutor(usable_cores(), "decode")
-    # not forked from this process: the engine's threads and locks would not survive it
-    return ProcessPoolExecutor(usable_cores(), get_context("spawn"))
+    method = "fork" if sys.platform == "linux" else "spawn"
+    # on a CPU the engine needs most of the cores: it takes several times as long for a picture
+    pool = ProcessPoolExecutor(max(1, usable_cores() // (1 if device == "cuda" else 2)), get_context(method))
+    pool.submit(int).result()
+    return pool
 
 
 def decode(paths: Sequence[str], wanted: Wanted) -> Batch:
