@@ -77,7 +77,7 @@ def robustness(rows: Sequence[Figures], path: Path) -> None:
     axes.barh(places + 0.2, [100 * (row["flagged"] or 0) for row in rows], 0.4, label="out of distribution, %")
     axes.set_yticks(places, [row["recipe"] for row in rows], fontsize=6)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     axes.grid(axis="x", alpha=0.3)
     _save(figure, path)
 

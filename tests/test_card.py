@@ -21,7 +21,7 @@ def test_the_card_is_what_the_figures_say(figures: dict, checkpoint: Checkpoint)
 
 def test_its_pictures_are_there_and_small() -> None:
     shown = re.findall(r"!\[.*?\]\((.*?)\)", card.CARD.read_text())
-    assert len(shown) == 6
+    assert len(shown) == 7
     for name in shown:
         assert 1_000 < (card.HERE / name).stat().st_size < 100_000, name
 
