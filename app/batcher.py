@@ -243,7 +243,9 @@ class Batcher(Generic[Result]):
         with self._changed:
             while not self._queue and not self._stopping:
                 self._changed.wait()
-            return [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
+        self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
+        return batch
 
     def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""

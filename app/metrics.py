@@ -65,7 +65,6 @@ class Metrics:
         self._last_inference = self._gauge(
             "googlenet_last_inference_timestamp_seconds", "When the last batch was done.", mode="livemax"
         )
-        self.device_memory = self._gauge("googlenet_device_memory_bytes", "Device memory in use by the engine.")
         self._model = self._gauge(
             "googlenet_model_info", "The network that answers.", ["name", "version", "engine", "device", "precision"],
             mode="livemax",
