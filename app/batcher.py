@@ -1,8 +1,8 @@
-"""Many pictures → one batch: a bounded queue and one engine thread, no timer.
+"""Many pictures → one batch: a bounded queue and a thread for each lane of the engine, no timer.
 
-When the engine is free it takes whatever waits, up to the largest useful batch; while it is busy the
-next batch forms. A lone request waits for nobody. Each entry carries the way to its own reply, as in
-Hugging Face's text-embeddings-inference, whose queue this one follows in shape.
+A lane that is free takes what waits, up to the largest useful batch, or its share where others are free too;
+while all are busy the next batch forms. A lone request waits for nobody. Each entry carries the way to its
+own reply, as in Hugging Face's text-embeddings-inference, whose queue this one follows in shape.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cores import step_back
+from app.cores import SIDE_BY_SIDE, step_back
 from app.errors import DeadlinePassed, EngineFailed, NotReady, QueueFull, ServiceError
 from app.metrics import Metrics
 
@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Pixels = NDArray[np.uint8]
+
+PATIENCE = 0.5
+"""Seconds that the first of a crowd may have been under way, before no more are let in …"""
+
+CROWD = 256
+"""… and the pictures that make one."""
 
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
 """Exceptions that a smaller batch may escape, by name: the second is torch's, which need not be there."""
@@ -77,10 +83,10 @@ class _Entry(Generic[Result]):
 
 
 class Batcher(Generic[Result]):
-    """Runs `run` (uint8 [n,96,96] → n results) in a thread of its own on whatever waits.
+    """Runs `run` (uint8 [n,96,96] → n results) on whatever waits, in as many threads as the engine has lanes.
 
-    `recover` is called there after a batch of which nothing succeeded: it mends what it can and says whether the
-    engine works.
+    `recover` is called there after a batch of which nothing succeeded, by one thread at a time: it mends what it can
+    and says whether the engine works.
 
     Everything but `run` is called in the event loop that `start` was called in.
     """
@@ -90,6 +96,7 @@ class Batcher(Generic[Result]):
         run: Callable[[Pixels], Sequence[Result]],
         recover: Callable[[], bool],
         *,
+        lanes: int,
         max_batch_size: int,
         queue_size: int,
         seconds_per_picture: float,
@@ -101,19 +108,26 @@ class Batcher(Generic[Result]):
         self._run, self._recover = run, recover
         self._metrics = metrics
         self._admitted = 0
+        self._under_way: dict[object, float] = {}
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        self._busy_since: float | None = None
+        self._computing = lanes * [0]
+        self._busy_since: list[float | None] = [None] * lanes
         self._failing_since: float | None = None
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._mending = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._work, args=(lane,), name=f"engine-{lane}", daemon=True)
+            for lane in range(lanes)
+        ]
         self._finished = asyncio.Event()
 
     def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._loop, self._running = asyncio.get_running_loop(), len(self._threads)
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -122,13 +136,19 @@ class Batcher(Generic[Result]):
 
     @property
     def overloaded(self) -> bool:
-        """Whether one more picture would be refused."""
-        return self._admitted >= self.queue_size
+        """Whether one more picture is refused.
+
+        The queue is full, or there is a crowd whose first has waited for long: more would only wait longer.
+        """
+        if self._admitted < CROWD:
+            return self._admitted >= self.queue_size
+        waited = time.monotonic() - next(iter(self._under_way.values()))
+        return self._admitted >= self.queue_size or waited > PATIENCE
 
     @property
     def stuck(self) -> float:
-        """Seconds for which the engine has been busy with one batch, or has not managed a single picture."""
-        since = [start for start in (self._busy_since, self._failing_since) if start is not None]
+        """Seconds for which a lane has been busy with one batch, or none has managed a single picture."""
+        since = [start for start in (*self._busy_since, self._failing_since) if start is not None]
         return time.monotonic() - min(since) if since else 0.0
 
     @contextmanager
@@ -137,17 +157,22 @@ class Batcher(Generic[Result]):
 
         Raises QueueFull.
         """
-        if self._admitted + count > self.queue_size:
-            self._metrics.dropped("rejected", count)
-            raise QueueFull(
-                f"{self._admitted} pictures are under way already",
-                retry_after=self._admitted * self._seconds_per_picture,
-            )
+        if self.overloaded or self._admitted + count > self.queue_size:
+            raise self.refuse(count)
+        ticket = object()
+        self._under_way[ticket] = time.monotonic()
         self._admitted += count
         try:
             yield
         finally:
             self._admitted -= count
+            del self._under_way[ticket]
+
+    def refuse(self, count: int) -> QueueFull:
+        """What is said to who is not let in."""
+        self._metrics.dropped("rejected", count)
+        seconds = self._admitted * self._seconds_per_picture
+        return QueueFull(f"{self._admitted} pictures are under way already", retry_after=seconds)
 
     async def submit(
         self, pictures: Sequence[Pixels] | Pixels, deadline: float, *, urgent: bool = False
@@ -192,10 +217,10 @@ class Batcher(Generic[Result]):
             self._sweep_later(min(deadlines))
 
     async def stop(self) -> None:
-        """Refuses new work, finishes what was accepted, ends the thread."""
+        """Refuses new work, finishes what was accepted, ends the threads."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         await self._finished.wait()
 
     def _enqueue(self, entries: list[_Entry[Result]], urgent: bool) -> None:
@@ -206,46 +231,69 @@ class Batcher(Generic[Result]):
                 self._queue.extendleft(reversed(entries))
             else:
                 self._queue.extend(entries)
-            self._changed.notify()
+            self._changed.notify(len(entries))
 
     def _forget(self, request: _Request[Result]) -> None:
         with self._changed:
             self._queue = deque(entry for entry in self._queue if entry.request is not request)
 
-    def _work(self) -> None:
-        """The engine thread, which goes on whatever happens: nobody else takes pictures out of the queue."""
+    def _work(self, lane: int) -> None:
+        """A lane's thread, which goes on whatever happens: nobody else takes pictures out of the queue."""
         step_back()
         while True:
             try:
-                self._take_turns()
+                self._take_turns(lane)
                 break
             except BaseException:
-                log.exception("the engine thread stumbled")
-        self._loop.call_soon_threadsafe(self._finished.set)
+                log.exception("an engine thread stumbled")
+        self._loop.call_soon_threadsafe(self._end)
 
-    def _take_turns(self) -> None:
+    def _end(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._finished.set()
+
+    def _take_turns(self, lane: int) -> None:
         """One turn a batch, one wake-up of the event loop a turn."""
-        while batch := self._next_batch():
+        while batch := self._next_batch(lane):
             now = time.monotonic()
             alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
             if alive:
-                self._busy_since = now
+                self._busy_since[lane] = now
                 outcomes = self._compute(alive)
                 self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
-                if any(isinstance(outcome, Answer) for outcome in outcomes) or self._recover():
-                    self._failing_since = None
-                elif self._failing_since is None:
-                    self._failing_since = now
-                self._busy_since = None
+                self._judge(any(isinstance(outcome, Answer) for outcome in outcomes))
+                self._busy_since[lane] = None
 
-    def _next_batch(self) -> list[_Entry[Result]]:
-        """What waits, once something does; empty when there will be no more."""
+    def _judge(self, succeeded: bool) -> None:
+        """Notes since when the engine fails, and has it mended."""
+        if not succeeded:
+            with self._mending:
+                succeeded = self._recover()
+        if succeeded:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = time.monotonic()
+
+    def _next_batch(self, lane: int) -> list[_Entry[Result]]:
+        """This lane's share of what waits, once there is one; empty when there will be no more."""
         with self._changed:
-            while not self._queue and not self._stopping:
+            self._computing[lane] = 0
+            self._changed.notify_all()
+            while not (share := self._share()) and (self._queue or not self._stopping):
                 self._changed.wait()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.max_batch_size))]
+            batch = [self._queue.popleft() for _ in range(share)]
+            self._computing[lane] = len(batch)
         self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
         return batch
+
+    def _share(self) -> int:
+        """How many pictures a free lane takes now: a small batch runs alone, on all that the engine has."""
+        waiting, busy = len(self._queue), [size for size in self._computing if size]
+        if busy and min(waiting, *busy) < SIDE_BY_SIDE:
+            return 0
+        free = len(self._computing) - len(busy)
+        return min(waiting, self.max_batch_size, max(SIDE_BY_SIDE, -(-waiting // free)))
 
     def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""
@@ -258,7 +306,8 @@ class Batcher(Generic[Result]):
             return self._retry(batch, error)
         inference = time.monotonic() - started
         self._metrics.batch(len(batch), inference)
-        self._seconds_per_picture += 0.1 * (inference / len(batch) - self._seconds_per_picture)
+        per_picture = inference / len(batch) / len(self._threads)
+        self._seconds_per_picture += 0.1 * (per_picture - self._seconds_per_picture)
         return [
             Answer(result, len(batch), started - entry.request.submitted, inference)
             for entry, result in zip(batch, results, strict=True)

@@ -19,11 +19,12 @@ from app.batcher import Answer, Batcher
 from app.budget import Decoding
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
-from app.engine import Engine, useful_batch_size, warm_up
+from app.engine import Engine, lanes, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
 from app.scores import Scores, score
 from app.served import Served
+from app.turns import Turns
 from model.checkpoint import Checkpoint
 from model.preprocess import Ground, Mode, Preprocessed
 
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 INLINE_BYTES = 16 * 1024
 """A file up to this size has its header read at once; decoding it may still take a thread."""
+
+AT_A_TIME = 8
+"""Tiny pictures that are decoded each time around the event loop."""
 
 FEW = 16
 """Of so many files that come together, tiny ones are decoded at once."""
@@ -69,11 +73,13 @@ class Classifier:
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
             self.served.recover,
+            lanes=lanes(engine),
             max_batch_size=batch_size,
             queue_size=settings.queue_size,
             seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
             metrics=metrics,
         )
+        self._turns = Turns(AT_A_TIME)
         self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         metrics.queue_limit.set(settings.queue_size)
@@ -172,8 +178,12 @@ class Classifier:
         self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
     ) -> Prepared:
         """Tiny pictures right here, if `inline`, others in a thread."""
+        preprocessed = None
+        if inline and len(data) <= INLINE_BYTES:
+            await self._turns.take()
         started = time.monotonic()
-        preprocessed = self._prepare_tiny(data, mode, background) if inline and len(data) <= INLINE_BYTES else None
+        if inline and len(data) <= INLINE_BYTES:
+            preprocessed = self._prepare_tiny(data, mode, background)
         if preprocessed is None:
             loop = asyncio.get_running_loop()
             try:
@@ -196,7 +206,7 @@ class Classifier:
             return prepare(picture, mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """Runs in the engine thread."""
+        """Runs in the engine's threads."""
         checkpoint, engine = self.served.now
         return score(engine, checkpoint, pixels)
 

@@ -10,6 +10,9 @@ QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota
 """cgroup v2, "quota period" or "max period"; cgroup v1, the quota alone, its period beside it."""
 
 
+SIDE_BY_SIDE = 8
+"""Pictures from which a batch has a core to itself; fewer are computed alone, on all cores."""
+
 STEP = 4
 """How much nicer the engine's threads are: where both want a core, the event loop gets more than twice their share."""
 

@@ -4,6 +4,7 @@ import ctypes
 import importlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -31,13 +32,16 @@ BUILT_IN = {
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Measured at warm-up."""
 
+RUNS = 3
+"""Of each size."""
+
 LONGEST_BATCH = 0.25
 """Seconds: warm-up tries no larger batches once one takes longer, however well they would do."""
 
 FEWEST = 16
 """Smaller batches are not settled for: on a machine that hiccups, warm-up may find one of them best by chance."""
 
-USEFUL = 0.95
+USEFUL = 0.9
 """The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
 
 
@@ -57,7 +61,7 @@ class Outputs(NamedTuple):
 
 
 class Engine(Protocol):
-    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by one thread at a time.
+    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by as many threads at a time as it has lanes.
 
     Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run.
     """
@@ -69,6 +73,8 @@ class Engine(Protocol):
     """Of model.labels.probabilities."""
     threshold: float | None
     """Pictures whose out-of-distribution score is higher are flagged; None where there is no detector."""
+    lanes: int
+    """Batches that it computes side by side; one that has no such attribute computes one."""
     golden: NDArray[np.float32]
     """What the checkpoint's golden pictures must get from this very engine, [k,classes] …"""
     tolerance: float
@@ -148,25 +154,36 @@ def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
-    """Seconds per batch, by batch size: the better of two runs of each, on `pixels` [k,96,96] repeated."""
+    """Seconds per batch, by batch size: the best of a few runs of each, on `pixels` [k,96,96] repeated.
+
+    All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
+    """
     engine(pixels)
-    seconds = {}
-    for size in BATCH_SIZES:
-        batch = np.resize(pixels, (size, *pixels.shape[1:]))
-        seconds[size] = min(_timed(engine, batch), _timed(engine, batch))
-        if seconds[size] > LONGEST_BATCH and size >= 8:  # fewer would be no measurement on a machine that hiccups
-            break
+    seconds, count = {}, lanes(engine)
+    with ThreadPoolExecutor(count) as threads:
+        for size in BATCH_SIZES:
+            batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
+            taken = min(_timed(engine, batches, threads) for _ in range(RUNS))
+            seconds[size] = taken / count
+            if taken > LONGEST_BATCH and size >= 8:  # fewer would be no measurement on a machine that hiccups
+                break
     return seconds
 
 
 def useful_batch_size(seconds: dict[int, float]) -> int:
-    """The smallest batch size whose rate is within 5 % of the best, and FEWEST at least, unless those take too long."""
+    """The smallest batch size of at least 90 % of the best rate, and FEWEST at least, unless those take too long."""
     rates = {size: size / taken for size, taken in seconds.items()}
     best = min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
     return max(best, *(size for size, taken in seconds.items() if size <= FEWEST and taken <= LONGEST_BATCH / 4), 1)
 
 
-def _timed(engine: Engine, batch: NDArray[np.uint8]) -> float:
+def lanes(engine: Engine) -> int:
+    """How many threads may use it at a time."""
+    return getattr(engine, "lanes", 1)
+
+
+def _timed(engine: Engine, batches: list[NDArray[np.uint8]], threads: ThreadPoolExecutor) -> float:
     started = time.perf_counter()
-    engine(batch)
+    for _ in threads.map(engine, batches):
+        pass
     return time.perf_counter() - started

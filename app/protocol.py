@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.api.problems import problem
@@ -85,6 +85,22 @@ class Protocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begins a request, or turns it away at the door (app.api.door, in the application's state)."""
+        door = self.app_state.get("door")
+        refusal = door.refusal(cycle.scope) if door else None
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        if not cycle.keep_alive:
+            refusal[1].append((b"connection", b"close"))
+        self._write(*refusal)
+        cycle.response_started = cycle.response_complete = True
+        if cycle.keep_alive:
+            self.on_response_complete()
+        else:
+            self.transport.close()
+
     def announce_end(self) -> None:
         """Makes the answer that is being worked on the last of its connection, if it can still say so."""
         if self.cycle is not None and not self.cycle.response_started:
@@ -100,14 +116,17 @@ class Protocol(HttpToolsProtocol):
         if self.idle:
             body = json.dumps(problem(error)).encode()
             headers = [
-                *self.server_state.default_headers,
                 (b"content-type", b"application/problem+json"),
                 (b"content-length", b"%d" % len(body)),
                 (b"connection", b"close"),
             ]
-            lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-            self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
+            self._write(error.status, headers, body)
         self.transport.close()
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer."""
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -23,7 +23,7 @@ def problem(error: ServiceError) -> dict[str, str | int]:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers: the only place where an error becomes a response."""
+    """Registers the handlers, the only place where an error becomes a response; async, or each would take a thread."""
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
@@ -35,18 +35,18 @@ def answer(scope: Scope, error: ServiceError) -> Response:
     return _answer(Request(scope), problem(error), error.headers)
 
 
-def _service_error(request: Request, error: Exception) -> Response:
+async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     return _answer(request, problem(error), error.headers)
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
     return _answer(request, problem(InvalidParameter(details)))
 
 
-def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     """404 and 405 from the routing."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
@@ -54,7 +54,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     return _answer(request, _problem(status, status.phrase, status.description, code), dict(error.headers or {}))
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
+async def _unexpected(request: Request, error: Exception) -> Response:
     """A defect of ours; the server logs its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return _answer(request, _problem(status, status.phrase, "a defect of the service", "internal-error"))

@@ -1,18 +1,16 @@
 """The exported graphs on the CPU by OpenVINO, in bf16 where the CPU has it, or in int8. Needs no torch."""
 
+from queue import SimpleQueue
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cores import usable_cores
+from app.cores import SIDE_BY_SIDE, usable_cores
 from app.engine import Outputs, StartError
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
-from model.openvino import best_precision, compile_graph
-
-APART = 4
-"""Pictures a core from which on each core computes its own part of the batch."""
+from model.openvino import best_precision, compile_graph, ov
 
 
 class OpenVinoEngine:
@@ -35,27 +33,23 @@ class OpenVinoEngine:
         self.temperature, self.threshold = known.temperature, known.threshold
         self.golden = np.array(known.golden, np.float32)
         graph, cores = graph_file(checkpoint.file, self.name), usable_cores()
-        self._together = compile_graph(graph, computed, cores).create_infer_request()
-        apart = compile_graph(graph, computed, cores, streams=cores) if cores > 1 else None
-        self._apart = [apart.create_infer_request() for _ in range(cores)] if apart else []
+        self.lanes = cores
+        self._together, self._apart = (
+            _requests(compile_graph(graph, computed, cores, streams=streams), streams) for streams in (1, cores)
+        )
 
     def _precision(self, computed: str) -> str:
         return {"f32": "fp32"}.get(computed, computed)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        if not self._apart or len(pixels) < APART * len(self._apart):
-            self._together.infer([pixels], share_inputs=True)
-            return Outputs(*(self._together.get_output_tensor(i).data.copy() for i in range(3)))
-        return self._in_parts(pixels)
-
-    def _in_parts(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """A part a core: nobody waits for the others after every layer, which is faster for many pictures."""
-        parts = np.array_split(pixels, len(self._apart))
-        for request, part in zip(self._apart, parts, strict=True):
-            request.start_async([part], share_inputs=True)
-        for request in self._apart:
-            request.wait()
-        return Outputs(*(np.concatenate([r.get_output_tensor(i).data for r in self._apart]) for i in range(3)))
+        """A core for each batch: none waits for other cores after every layer, which only a small one gains by."""
+        requests = self._apart if len(pixels) >= SIDE_BY_SIDE else self._together
+        request = requests.get()
+        try:
+            request.infer([pixels], share_inputs=True)
+            return Outputs(*(request.get_output_tensor(i).data.copy() for i in range(3)))
+        finally:
+            requests.put(request)
 
 
 class OpenVinoInt8Engine(OpenVinoEngine):
@@ -66,3 +60,10 @@ class OpenVinoInt8Engine(OpenVinoEngine):
 
     def _precision(self, computed: str) -> str:
         return "int8"
+
+
+def _requests(graph: ov.CompiledModel, count: int) -> "SimpleQueue[ov.InferRequest]":
+    requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
+    for _ in range(count):
+        requests.put(graph.create_infer_request())
+    return requests

@@ -15,6 +15,7 @@ class TorchEngine:
 
     name = "torch"
     precision = "fp32"
+    lanes = 1  # torch computes one batch on all cores
     tolerance = 0.01
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:

@@ -1,0 +1,46 @@
+"""Turns requests away that could not be answered in time, before anything is done for them.
+
+Under twice the load that can be carried, every second request is refused: what that costs is lost for the others.
+"""
+
+import json
+
+from starlette.types import Scope
+
+from app.api.journal import Journal
+from app.api.observer import CAREFUL
+from app.api.problems import problem
+from app.batcher import Batcher
+from app.scores import Scores
+
+PATHS = {"/predict", "/predict/batch", "/explain"}
+"""Of requests with pictures; others of them meet the same refusal behind their body."""
+
+
+class Door:
+    """For app.protocol, which asks it with a request's head."""
+
+    def __init__(self, batcher: Batcher[Scores], journal: Journal) -> None:
+        self._batcher, self._journal = batcher, journal
+
+    def refusal(self, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
+        """Status, headers and body of the answer to a request that is not let in; None for one that is.
+
+        A browser's from another origin is, for only CORS' own headers make an answer readable to it.
+        """
+        if not self._batcher.overloaded or scope["method"] != "POST" or scope["path"] not in PATHS:
+            return None
+        if any(name == b"origin" for name, _ in scope["headers"]):
+            return None
+        error = self._batcher.refuse(1)
+        request_id = self._journal.id_of(scope["headers"])
+        body = json.dumps(problem(error)).encode()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
+            (b"x-request-id", request_id),
+            *CAREFUL,
+        ]
+        self._journal.note(scope, request_id, scope["path"], error.status, 0.0)
+        return error.status, headers, body
