@@ -35,9 +35,8 @@ IDLE_SECONDS = 10.0
 WARM_UP = (8, 1)
 """Clients and seconds of load before anything is timed."""
 
-OVERLOAD = 2.0
-"""Times the best closed-loop rate, in open loop; before it, MODERATE times."""
-MODERATE = 0.8
+OPEN = ((0.8, 4.0), (1.0, 4.0), (2.0, 6.0))
+"""Loads in open loop, in times the best closed-loop rate, and seconds of each."""
 LONGEST = 8
 """Seconds a cell may be stretched to, so that a slow server, too, answers each client a few times."""
 
@@ -174,8 +173,7 @@ def _overload(server: Server, run: dict[str, Any]) -> None:
     if not sustainable:
         raise ServerError("answered nothing in time")
     run["open"] = [
-        {"load": load, **open_loop(server, "/predict", load * sustainable, seconds)}
-        for load, seconds in ((MODERATE, 4.0), (OVERLOAD, 6.0))
+        {"load": load, **open_loop(server, "/predict", load * sustainable, seconds)} for load, seconds in OPEN
     ]
 
 
