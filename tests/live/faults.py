@@ -1,6 +1,7 @@
 """Engines that misbehave on purpose; a real server loads them by GOOGLENET_ENGINE=live.faults:Name."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ class Hanging(Faulty):
 
     def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
         self.trigger.read_bytes()
+        return outputs
+
+
+class Slow(Faulty):
+    """Takes a tenth of a second for every batch."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        time.sleep(0.1)
         return outputs
 
 
