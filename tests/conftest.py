@@ -45,10 +45,14 @@ class Server:
 
 
 @contextmanager
-def run_server(**environment: str) -> Iterator[Server]:
-    """Starts the service on a free port with these settings; ends it and sees that it ends well."""
+def run_server(*command: str, cwd: Path | None = None, **environment: str) -> Iterator[Server]:
+    """Starts the service on a free port with these settings; ends it and sees that it ends well.
+
+    The command, if it is another than `python -m app`, must become the server, or pass on signals.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        command or [sys.executable, "-m", "app"],
+        cwd=cwd,
         env=_clean_environment() | {"GOOGLENET_PORT": "0"} | environment,
         stderr=subprocess.PIPE,
         text=True,

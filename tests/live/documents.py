@@ -38,6 +38,16 @@ def examples(name: str, *languages: str) -> list[Example]:
     return found
 
 
+def install(folder: Path) -> dict[str, str]:
+    """Puts `python` and `fashion-googlenet` into a folder, as an installation does; the environment they are found in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in (("python", ""), ("fashion-googlenet", "-m app.cli ")):
+        command = folder / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n')
+        command.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+
+
 def at(url: str, code: str) -> str:
     """The code with the server's address in the place of the documents'."""
     host = url.removeprefix("http://")
@@ -51,10 +61,10 @@ def run_shell(parts: list[str], folder: Path, **environment: str) -> list[str]:
     return _parts(["bash", "-c", script], folder, CURL_HOME=str(folder), **environment)
 
 
-def run_python(parts: list[str], folder: Path = ROOT, **environment: str) -> list[str]:
+def run_python(parts: list[str], folder: Path = ROOT) -> list[str]:
     """What each prints, run one after the other in one process."""
     script = f"\nprint({BETWEEN!r})\n".join(["", *parts, ""])
-    return _parts([sys.executable, "-c", script], folder, PYTHONPATH=str(ROOT), **environment)
+    return _parts([sys.executable, "-c", script], folder, PYTHONPATH=str(ROOT))
 
 
 def run_node(parts: list[str], folder: Path) -> list[str]:
