@@ -39,7 +39,7 @@ def examples(name: str, *languages: str) -> list[Example]:
 
 
 def install(folder: Path) -> dict[str, str]:
-    """Puts `python` and `fashion-googlenet` into a folder, as an installation does; the environment they are found in."""
+    """Puts `python` and `fashion-googlenet` into a folder, as an installation does; gives the environment for it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, module in (("python", ""), ("fashion-googlenet", "-m app.cli ")):
         command = folder / name

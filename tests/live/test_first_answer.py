@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_make_serve_and_curl(folder: Path) -> None:
     (both,), (ask,) = shell("Two commands"), shell("A first answer")
-    first, second = ([word for word in shlex.split(line, comments=True)] for line in both.splitlines())
+    first, second = (shlex.split(line, comments=True) for line in both.splitlines())
     assert second == ["make", "test"]  # that is what runs here
     with run_server(first[0], *UP_TO_DATE, *first[1:], cwd=ROOT) as server:
         (answer,) = run_shell([at(server.url, ask)], folder)
