@@ -116,10 +116,10 @@ def photo(scene: Scene, background: str = "auto") -> Photo:
     whole = (0, 0, *image.size)
     inverted = _is_inverted(view, behind, mask, background)
     if _contradicts(behind, background):
-        level = luma(view.values) / 255
-        tones = 1 - level if inverted else level
-        shape = (0, 0, level.shape[1], level.shape[0])
-        return Photo(_scaled(tones, shape, smooth=behind.noise >= NOISY), inverted, whole, certain=False)
+        level = luma(view.values) / np.float32(255)
+        plain: Floats = 1 - level if inverted else level
+        shape = (0, 0, plain.shape[1], plain.shape[0])
+        return Photo(_scaled(plain, shape, smooth=behind.noise >= NOISY), inverted, whole, certain=False)
     if mask is None:
         tones, _ = _tones(view, behind, None, inverted)
         return Photo(
