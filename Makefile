@@ -2,6 +2,7 @@
 VENV   := .venv
 BENCH  := .venv-bench
 FUZZ   := .venv-fuzz
+KSERVE := .venv-kserve
 PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -49,6 +50,8 @@ fuzz: $(VENV)/.everything $(FUZZ)/.tools  ## 20,000 mutated pictures and forms, 
 soak: $(VENV)/.everything  ## 80 % of capacity for 20 minutes: errors, memory, latency
 	$(RUN) -m tests.soaking $(ARGS)
 
+kserve: $(KSERVE)/.client  ## makes .venv-kserve with KServe's client (450 MB), which make test then tests against too
+
 bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side by side; ARGS="--quick" for five minutes
 	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
 	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
@@ -59,6 +62,11 @@ bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, sha
 $(FUZZ)/.tools: constraints.txt
 	$(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt 'schemathesis==4.32.5'
+	touch $@
+
+$(KSERVE)/.client: tests/kserve-constraints.txt
+	$(PYTHON) -m venv $(KSERVE)
+	$(KSERVE)/bin/pip install --quiet --disable-pip-version-check -c tests/kserve-constraints.txt kserve
 	touch $@
 
 $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
@@ -82,4 +90,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve

@@ -18,13 +18,13 @@ from typing import Any, Self, TypedDict, TypeVar, Unpack
 import httpx
 from pydantic import ValidationError
 
-from app.api.schemas import Health, Prediction, Predictions
+from app.api.schemas import Explanation, Health, Prediction, Predictions
 from app.encode import Picture, encode, portions
 from app.errors import BodyTooLarge, ServiceError, TooManyPictures, Unavailable
 from app.failures import ConnectionFailed, NoAnswer, OtherAnswer, TimedOut, Unreadable, error_in, error_of, retry_after
 
-__all__ = ["AsyncClient", "Client", "ConnectionFailed", "Health", "NoAnswer", "OtherAnswer", "Picture", "Prediction"]
-__all__ += ["Result", "ServiceError", "TimedOut", "Unreadable"]
+__all__ = ["AsyncClient", "Client", "ConnectionFailed", "Explanation", "Health", "NoAnswer", "OtherAnswer", "Picture"]
+__all__ += ["Prediction", "Result", "ServiceError", "TimedOut", "Unreadable"]
 
 URL = "http://127.0.0.1:8000"
 
@@ -39,6 +39,10 @@ TOGETHER = 16
 
 TOGETHER_BYTES = 8 * 1024 * 1024
 """… fewer where they have more bytes than this."""
+
+
+RAW = {"Content-Type": "application/octet-stream"}
+"""Of a body that is the picture itself."""
 
 
 class Asked(TypedDict, total=False):
@@ -74,10 +78,12 @@ class AsyncClient:
 
     async def predict(self, picture: Picture, **asked: Unpack[Asked]) -> Prediction:
         """One picture. Raises ServiceError, and TypeError or ValueError for what can be no picture."""
-        (data,) = await asyncio.to_thread(_encode, [picture])
-        if isinstance(data, Unreadable):
-            raise data
-        return await self._predict(data, asked)
+        return await self._predict(await _one(picture), asked)
+
+    async def explain(self, picture: Picture, **asked: Unpack[Asked]) -> Explanation:
+        """`predict` with the class activation maps and the picture that the network saw."""
+        response = await self._request("/explain", asked, content=await _one(picture), headers=RAW)
+        return Explanation.model_validate_json(response.content)
 
     async def predict_many(
         self, pictures: Iterable[Picture], *, concurrency: int = 4, **asked: Unpack[Asked]
@@ -154,8 +160,7 @@ class AsyncClient:
             return error
 
     async def _predict(self, data: bytes, asked: Asked) -> Prediction:
-        kind = {"Content-Type": "application/octet-stream"}
-        response = await self._request("/predict", asked, content=data, headers=kind)
+        response = await self._request("/predict", asked, content=data, headers=RAW)
         return Prediction.model_validate_json(response.content)
 
     async def _request(self, path: str, asked: Asked, **body: Any) -> httpx.Response:
@@ -223,6 +228,10 @@ class Client:
         """As AsyncClient.predict."""
         return self._run(self._async.predict(picture, **asked))
 
+    def explain(self, picture: Picture, **asked: Unpack[Asked]) -> Explanation:
+        """As AsyncClient.explain."""
+        return self._run(self._async.explain(picture, **asked))
+
     def predict_many(
         self, pictures: Iterable[Picture], *, concurrency: int = 4, **asked: Unpack[Asked]
     ) -> list[Result]:
@@ -254,6 +263,14 @@ class Client:
 async def _next(parts: AsyncIterator[list[Result]]) -> list[Result]:
     """Empty when there are no more."""
     return await anext(parts, [])
+
+
+async def _one(picture: Picture) -> bytes:
+    """Its bytes. Raises Unreadable, TypeError or ValueError."""
+    (data,) = await asyncio.to_thread(_encode, [picture])
+    if isinstance(data, Unreadable):
+        raise data
+    return data
 
 
 def _encode(pictures: Sequence[Picture]) -> list[bytes | Unreadable]:

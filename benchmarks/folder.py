@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,10 @@ def engine_rate(running: engine.Engine, checkpoint: Checkpoint) -> float:
     rates = []
     for size in (32, 64, 128):
         pixels = np.resize(checkpoint.golden.pixels, (size, *checkpoint.golden.pixels.shape[1:]))
-        started = time.perf_counter()
-        for _ in range(2048 // size):
-            running(pixels)
+        batches = [pixels] * (2048 // size)
+        with ThreadPoolExecutor(engine.lanes(running)) as side_by_side:
+            started = time.perf_counter()
+            list(side_by_side.map(running, batches))
         rates.append(2048 / (time.perf_counter() - started))
     return max(rates)
 

@@ -13,12 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import build
+from app.engine import build, lanes
 from app.settings import Settings
 from benchmarks.machine import describe
 from model.checkpoint import SHIPPED, Checkpoint
@@ -45,13 +46,13 @@ def main() -> None:
 def measure(client: httpx.Client, checkpoint: Checkpoint, pixels: NDArray[np.uint8], rounds: int) -> None:
     size = client.get("/health").json()["engine"]["max_batch_size"]
     engine = build(Settings(), checkpoint)
+    side_by_side = ThreadPoolExecutor(lanes(engine))
     content, headers = request(pixels)
     path = f"/v2/models/{checkpoint.metadata.name}/infer"
     times: dict[str, list[float]] = {"engine": [], "/v2": []}
     for _ in range(rounds + 2):
         started = time.perf_counter()
-        for at in range(0, len(pixels), size):
-            engine(pixels[at : at + size])
+        list(side_by_side.map(engine, [pixels[at : at + size] for at in range(0, len(pixels), size)]))
         between = time.perf_counter()
         client.post(path, content=content, headers=headers).raise_for_status()
         times["engine"].append(between - started)

@@ -115,6 +115,11 @@ def photo(scene: Scene, background: str = "auto") -> Photo:
     image, view, behind, mask = scene.image, scene.view, scene.behind, scene.mask
     whole = (0, 0, *image.size)
     inverted = _is_inverted(view, behind, mask, background)
+    if _contradicts(behind, background):
+        level = luma(view.values) / np.float32(255)
+        plain: Floats = 1 - level if inverted else level
+        shape = (0, 0, plain.shape[1], plain.shape[0])
+        return Photo(_scaled(plain, shape, smooth=behind.noise >= NOISY), inverted, whole, certain=False)
     if mask is None:
         tones, _ = _tones(view, behind, None, inverted)
         return Photo(
@@ -158,6 +163,14 @@ def _is_inverted(view: _View, behind: Background, mask: Mask | None, background:
         return behind.level >= (LIGHT + DARK) / 2
     off = luma(view.values - behind.over(view.box, mask.shape))
     return float(off[mask].mean()) < 0
+
+
+def _contradicts(behind: Background, background: str) -> bool:
+    """Whoever says `dark` of a light border, or the other way round, knows that it is not the background's.
+
+    Nothing is known of the background then: the picture stays whole, and light and dark as they were said to be.
+    """
+    return (background == "dark" and behind.level >= LIGHT) or (background == "light" and behind.level <= DARK)
 
 
 def _was_cropped(mask: Mask | None, aspect: float = SQUARE) -> bool:

@@ -55,7 +55,8 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
     """Brings any picture to what the network was trained on.
 
     `auto` is `native` for pictures that look like the data set's own, `photo` for all others. `background` is what
-    `photo` then takes for granted; of a light one no picture looks like the data set.
+    `photo` then takes for granted; of a light one no picture looks like the data set. Where the border
+    contradicts it, the picture stays whole and is negated as it says.
     Raises ValueError for a colour mode that has no meaning in gray.
     """
     image = upright(image)

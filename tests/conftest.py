@@ -45,10 +45,14 @@ class Server:
 
 
 @contextmanager
-def run_server(**environment: str) -> Iterator[Server]:
-    """Starts the service on a free port with these settings; ends it and sees that it ends well."""
+def run_server(*command: str, cwd: Path | None = None, **environment: str) -> Iterator[Server]:
+    """Starts the service on a free port with these settings; ends it and sees that it ends well.
+
+    The command, if it is another than `python -m app`, must become the server, or pass on signals.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        command or [sys.executable, "-m", "app"],
+        cwd=cwd,
         env=_clean_environment() | {"GOOGLENET_PORT": "0"} | environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -135,15 +139,18 @@ def boot() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def needs() -> Callable[[bool, str], None]:
-    """needs(present, package): skips, or fails in CI, where a package of the distribution is missing."""
+def needs() -> Callable[..., None]:
+    """needs(present, package): skips, or fails in CI, where a package of the distribution is missing.
 
-    def check(present: bool, package: str) -> None:
+    Or where something else is, which `by` names the command for.
+    """
+
+    def check(present: bool, package: str, by: str = "") -> None:
         if present:
             return
         if os.environ.get("FASHION_GOOGLENET_SKIP_NOTHING"):
             pytest.fail(f"needs {package}, and nothing may be skipped here")
-        _missing.add(package)
+        _missing.add(by or f"apt-get install {package}")
         pytest.skip(f"needs {package}")
 
     return check
@@ -175,4 +182,4 @@ def browser(chromium: str) -> Iterator[Browser]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _missing:
         terminalreporter.section("not run")
-        terminalreporter.line(f"to run everything: apt-get install {' '.join(sorted(_missing))}")
+        terminalreporter.line(f"to run everything: {'; '.join(sorted(_missing))}")

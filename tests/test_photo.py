@@ -116,6 +116,18 @@ def test_mid_gray_is_not_certain_and_can_be_told(garments: Pictures) -> None:
         assert (result.inverted, result.certain) == (inverted, True)
 
 
+@pytest.mark.parametrize(("border", "told"), [(255, "dark"), (0, "light")])
+def test_told_otherwise_than_it_looks_light_and_dark_are_as_told(garments: Pictures, border: int, told: Ground) -> None:
+    """Nothing is trimmed, for what was taken for the background is none; and that it was doubtful is said."""
+    canvas = Image.new("L", (400, 300), border)
+    canvas.paste(128, (150, 100, 250, 200))
+    result = preprocess(canvas, background=told)
+    assert (result.mode, result.inverted, result.certain) == ("photo", told == "light", False)
+    assert result.crop == (0, 0, 400, 300)
+    assert result.pixels[48, 5] == 255
+    assert 120 < result.pixels[48, 48] < 136
+
+
 def test_told_light_no_picture_is_native(garments: Pictures) -> None:
     result = preprocess(garments[0], background="light")
     assert (result.mode, result.inverted) == ("photo", True)

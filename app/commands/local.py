@@ -1,7 +1,7 @@
 """Files → rows at the engine's speed, without a server.
 
 files ─ decode ─ preprocess ─ batch ─ engine ─ labels ─ rows
-        └ processes, a batch each ┘      └ a thread ┘    └ the caller
+        └ processes, a batch each ┘      └ its lanes ┘   └ the caller
 
 In order, and never more than a few batches in memory. Decoding small files is mostly Python, in which threads get into
 each other's and the engine's way.
@@ -21,7 +21,7 @@ from app.commands.files import STDIN, read_stdin
 from app.commands.rows import Row
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
-from app.engine import Engine
+from app.engine import Engine, lanes
 from app.errors import ServiceError
 from app.scores import Scores, score
 from model.checkpoint import Checkpoint
@@ -71,7 +71,7 @@ def classify_files(
     size = GPU_BATCH if engine.device == "cuda" else BATCH
     ahead = AHEAD * usable_cores()
     running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
-    computer = ThreadPoolExecutor(1, "engine")
+    computer = ThreadPoolExecutor(lanes(engine), "engine")
 
     def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
         batch = decoded.result()

@@ -13,6 +13,7 @@ const SAMPLES = [
 const $ = (id) => document.getElementById(id);
 const cards = new Set();
 const refused = new Set(); // cards that wait for a key
+let tried = false; // a key
 
 function say(text) {
   const line = document.createElement("span");
@@ -38,6 +39,7 @@ function onProblem(card, problem) {
   if (problem.status !== 401) return;
   refused.add(card);
   if (!$("key-form").hidden) return;
+  $("key-note").textContent = tried ? "That key was refused. Is it complete?" : "Kept in this tab’s memory only.";
   $("key-form").hidden = false;
   $("key").focus();
 }
@@ -70,7 +72,8 @@ $("clear").addEventListener("click", () => {
 
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  setKey($("key").value);
+  setKey($("key").value.trim());
+  tried = true;
   $("key").value = "";
   $("key-form").hidden = true;
   $("files").focus();

@@ -113,6 +113,9 @@ export class Card {
     this.title(answer.label, percent(answer.confidence));
     this.$(".strange").hidden = !answer.out_of_distribution;
     this.$(".unsure").hidden = answer.preprocessing?.certain !== false;
+    const told = this.options.background;
+    this.$(".unsure strong").textContent =
+      told === "auto" ? "The background was hard to tell." : `The background does not look plainly ${told}.`;
     this.article.classList.toggle("doubtful", Boolean(answer.out_of_distribution));
     this.$(".how").textContent = how(answer.preprocessing);
     for (const part of this.element.querySelectorAll(".views, .seen, .scores, .corrections")) part.hidden = false;
@@ -135,7 +138,7 @@ export class Card {
     this.$(".timings").replaceChildren();
     this.title("No answer");
     this.$(".problem-title").textContent = title;
-    this.$(".problem-detail").textContent = `: ${error.detail ?? error}`;
+    this.$(".problem-detail").textContent = error.status === 401 ? ": enter it above." : `: ${error.detail ?? error}`;
     this.$(".problem").hidden = false;
     this.say(`${this.file.name}: ${title}`);
     this.onProblem(this, error);

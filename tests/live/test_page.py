@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from conftest import Server, run_server
 from live.browsing import BAG, BOOT, SHIRT, cards, choose, colourful, file, opened
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 
 @pytest.fixture
@@ -180,21 +179,63 @@ def test_a_server_that_cannot_be_reached(page: Page) -> None:
     expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
 
 
-def test_a_gateway_that_wants_a_key(page: Page) -> None:
-    def gateway(route: Route) -> None:
-        if route.request.headers.get("authorization") == "Bearer sesame":
-            return route.continue_()
-        body = json.dumps({"title": "The key is missing or wrong", "detail": "send it", "status": 401})
-        return route.fulfill(status=401, body=body, headers={"WWW-Authenticate": "Bearer"})
+def test_a_server_that_wants_a_key(browser: Browser) -> None:
+    """It is asked for, a wrong one is said to be wrong, the right one answers what waited, and is kept nowhere."""
+    with run_server(GOOGLENET_API_KEY="sesame") as server, opened(browser, server.url) as page:
+        one, two = choose(page, BOOT, BAG)
+        expect(one).to_contain_text("A key is needed, and this is none: enter it above")
+        field = page.get_by_label("This server asks for an API key")
+        expect(field).to_be_focused()
+        expect(page.get_by_text("That key was refused")).to_be_hidden()
+        field.fill("open")
+        field.press("Enter")
+        expect(page.get_by_text("That key was refused")).to_be_visible()
+        expect(field).to_be_focused()
+        cards(page, 2)
+        field.fill("sesame")
+        field.press("Enter")
+        expect(one.get_by_role("heading")).to_contain_text("Ankle boot")
+        expect(two.get_by_role("heading")).to_contain_text("Bag")
+        expect(field).to_be_hidden()
+        one.get_by_text("Request and timings").click()
+        expect(one.locator("code")).to_contain_text("Authorization: Bearer KEY")
+        assert "sesame" not in page.content()
+        assert page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])") == '[{},{},""]'
 
-    page.route("**/explain*", gateway)
-    one, two = choose(page, BOOT, BAG)
-    expect(one).to_contain_text("The key is missing or wrong")
-    field = page.get_by_label("This server asks for an API key")
-    expect(field).to_be_focused()
-    field.fill("sesame")
-    field.press("Enter")
-    expect(one.get_by_role("heading")).to_contain_text("Ankle boot")
-    expect(two.get_by_role("heading")).to_contain_text("Bag")
-    expect(field).to_be_hidden()
-    assert page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])") == '[{},{},""]'
+
+def tone(card: Locator) -> int:
+    """Of what the network saw at its left edge, above the toe of a boot: the background's, 0–255."""
+    card.get_by_role("checkbox", name="Activation map").uncheck()
+    value: int = card.locator("canvas").evaluate(
+        "(canvas) => canvas.getContext('2d').getImageData(8, 0.35 * canvas.height, 1, 1).data[0]"
+    )
+    return value
+
+
+def test_the_background_is_what_the_user_says(page: Page) -> None:
+    """`Dark` of a light one leaves light and dark as they are; the page says so, and that it does not look it."""
+    page.get_by_role("button", name="as in a photo").click()
+    (photo,) = cards(page, 1)
+    assert tone(photo) < 40
+    photo.get_by_role("group", name="Background").get_by_text("Dark", exact=True).click()
+    expect(photo).to_contain_text("The background does not look plainly dark.")
+    expect(photo.locator(".how")).to_have_text("read as a photo")
+    cards(page, 1)
+    assert tone(photo) > 200
+    photo.get_by_role("group", name="Background").get_by_text("Light", exact=True).click()
+    expect(photo.locator(".how")).to_have_text("read as a photo, light and dark exchanged")
+    expect(photo.locator(".unsure")).to_be_hidden()
+
+
+def test_dark_is_what_the_data_sets_pictures_are(page: Page) -> None:
+    (card,) = choose(page, BOOT)
+    card.get_by_role("group", name="Background").get_by_text("Dark", exact=True).click()
+    cards(page, 1)
+    expect(card.locator(".how")).to_have_text("taken as it is")
+    expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
+    expect(card.locator(".unsure")).to_be_hidden()
+    card.get_by_role("group", name="Background").get_by_text("Light", exact=True).click()
+    expect(card.locator(".how")).to_have_text("read as a photo, light and dark exchanged")
+    expect(card).to_contain_text("The background does not look plainly light.")
+    cards(page, 1)
+    assert tone(card) > 200

@@ -1,0 +1,118 @@
+"""A new user with nothing but the README: the page, curl, Python, the command line, tritonclient, as it has them."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PICTURES, Server, run_server
+from live.browsing import BOOT, choose, opened
+from live.documents import ROOT, at, examples, install, run_python, run_shell
+from playwright.sync_api import Browser, expect
+
+from model import train
+
+README = (ROOT / "README.md").read_text()
+UP_TO_DATE = ("--assume-old=pyproject.toml", "--assume-old=constraints.txt", f"VENV={sys.prefix}")
+"""For make: the environment that the tests run in is the one to use, as it is."""
+
+RUN = {
+    "README.md": {"sh", "json"},
+    "docs/api.md": {"sh", "python", "js", "js node", "js browser"},
+    "docs/cli.md": {"sh"},
+    "docs/client.md": {"python"},
+    "docs/inference-v2.md": {"sh", "python"},
+    "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
+}
+"""What is run as it is written, by the languages of its examples."""
+
+NOT_RUN = {
+    ("README.md", "Docker"): "needs a docker that may build",
+}
+"""By document and section, and why."""
+
+
+def shell(section: str) -> list[str]:
+    return [e.code for e in examples("README.md", "sh") if e.section == section]
+
+
+def inline(pattern: str) -> str:
+    """The one piece of code in a line that matches."""
+    (found,) = re.findall(rf"`({pattern})`", README)
+    return str(found)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As a clone looks after `make serve`, with a picture of one's own in it."""
+    install(tmp_path / ".venv/bin")
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "boot.png").write_bytes((PICTURES / "ankle-boot-0000.png").read_bytes())
+    return tmp_path
+
+
+def test_make_serve_and_curl(folder: Path) -> None:
+    (both,), (ask,) = shell("Two commands"), shell("A first answer")
+    first, second = (shlex.split(line, comments=True) for line in both.splitlines())
+    assert second == ["make", "test"]  # that is what runs here
+    with run_server(first[0], *UP_TO_DATE, *first[1:], cwd=ROOT) as server:
+        (answer,) = run_shell([at(server.url, ask)], folder)
+    (shown,) = (json.loads(example.code) for example in examples("README.md", "json"))
+    told = json.loads(answer)
+    assert told.keys() == shown.keys()
+    assert told["probabilities"].keys() == shown["probabilities"].keys()
+    assert told["probabilities"] == pytest.approx(shown["probabilities"], abs=0.05)
+    for same in ("label", "class_id", "out_of_distribution", "preprocessing"):
+        assert told[same] == shown[same], same
+
+
+def test_curl_with_the_picture_as_the_body(server: Server, folder: Path) -> None:
+    command = inline("curl --data-binary [^`]+").replace("…", f"{server.url}/predict")
+    assert '"label": "Ankle boot"' in run_shell([command], folder)[0]
+
+
+def test_the_page(browser: Browser, server: Server) -> None:
+    (address,) = re.findall(r"\| a browser \| <(\S+)>", README)
+    with opened(browser, at(server.url, address)) as page:
+        (card,) = choose(page, BOOT)
+        expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
+
+
+def test_python(server: Server, folder: Path) -> None:
+    statement, _, expression = at(server.url, inline("from app.client [^`]+")).partition("; ")
+    assert run_python([f"{statement}\nprint({expression})"], folder) == ["Ankle boot"]
+
+
+def test_the_command_line(folder: Path) -> None:
+    command = inline(".venv/bin/fashion-googlenet classify [^`]+")
+    (table,) = run_shell([command], folder, **install(folder / ".venv/bin"))
+    assert table.count("ankle-boot-") == 10
+
+
+def test_tritonclient(server: Server) -> None:
+    (document,) = re.findall(r"^\| Triton's and KServe's clients .*\]\((\S+)\)", README, re.MULTILINE)
+    (recipe,) = (example.code for example in examples(document, "python"))
+    assert "Ankle boot" in run_python([at(server.url, recipe)])[0]
+
+
+def test_the_training_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take hours, all but one; docs/training.md runs as it is, in test_training_guide.py."""
+    (lines,) = shell("Training")
+    for line in lines.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["make", "train"]:
+            said = subprocess.run(["make", "-n", *UP_TO_DATE, *words[1:]], cwd=ROOT, capture_output=True, text=True)
+            _, _, arguments = said.stdout.strip().splitlines()[-1].partition(" -m model.train ")
+            monkeypatch.setattr(sys, "argv", ["model.train", *shlex.split(arguments)])
+            assert train._arguments().resume
+
+
+def test_no_example_goes_untried() -> None:
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        name = str(path.relative_to(ROOT))
+        for example in examples(name):
+            if (name, example.section) not in NOT_RUN:
+                assert example.language in RUN.get(name, ()), (name, example.section, example.language)
