@@ -1,17 +1,15 @@
 """What all requests together may hold: bytes that arrive and pixels that are decoded, however many come at once."""
 
-import asyncio
-import io
 import select
 import socket
+import threading
 import time
 
-import httpx
-import numpy as np
 from conftest import Server, run_server
 from live.test_pictures import MEGABYTE, peak_memory
 from live.test_slow_clients import code, connect
-from PIL import Image
+
+from app.budget import Decoding
 
 PATIENCE = 60.0
 
@@ -76,21 +74,35 @@ def test_bodies_in_memory_are_bounded_together(boot: bytes) -> None:
 
 
 def test_pixels_in_decoding_are_bounded_together() -> None:
-    """As many as four of the largest pictures, however many come and however many cores could decode them."""
-    level = np.kron(np.arange(62_500, dtype=np.uint8).reshape(250, 250), np.ones((16, 16), np.uint8))
-    file = io.BytesIO()
-    Image.fromarray(np.dstack([level] * 4)).save(file, "PNG", compress_level=1)
+    """As many as four of the largest pictures, or forty of a tenth, however many threads there are."""
+    for share, most in ((1.0, 4), (0.1, 40)):
+        decoding, crowd = Decoding(4), Crowd(80)
+        threads = [threading.Thread(target=crowd.enter, args=(decoding, share)) for _ in range(80)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert crowd.left == 80
+        assert most - 1 <= crowd.largest <= most  # tenths do not add up exactly
 
-    async def send(url: str, count: int) -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=300) as client:
-            answers = await asyncio.gather(*(client.post("/predict", content=file.getvalue()) for _ in range(count)))
-        assert [answer.status_code for answer in answers] == [200] * count
 
-    with run_server(GOOGLENET_ENGINE="live.faults:ManyCores", GOOGLENET_REQUEST_TIMEOUT="300") as server:
-        asyncio.run(send(server.url, 1))
-        peak_memory(server)
-        before = peak_memory(server)
-        asyncio.run(send(server.url, 4))
-        four = peak_memory(server) - before
-        asyncio.run(send(server.url, 16))
-        assert peak_memory(server) - before < 2 * four
+class Crowd:
+    """Threads that decode nothing; nobody leaves before all have come."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected, self.came, self.inside, self.largest, self.left = expected, 0, 0, 0, 0
+        self.changed = threading.Condition()
+
+    def enter(self, decoding: Decoding, share: float) -> None:
+        with self.changed:
+            self.came += 1
+            self.changed.notify_all()
+        with decoding.take(share):
+            with self.changed:
+                self.inside += 1
+                self.largest = max(self.largest, self.inside)
+                self.changed.wait_for(lambda: self.came == self.expected, PATIENCE)
+            time.sleep(0.01)  # for whoever is let in beside
+            with self.changed:
+                self.inside -= 1
+                self.left += 1
