@@ -100,7 +100,7 @@ async def soak(server: Server, seconds: float, period: float) -> int:
                 flush=True,
             )
     if len(tails) < 2:
-        print("too short for a slope")
+        print(f"{sent} sent, {errors} errors; too short for a slope")
         return 1
     slope = (resident[-1] - resident[1]) / (period / 60 * (len(tails) - 1))
     spread = f"p99 from {min(tails):.1f} to {max(tails):.1f} ms"
@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--period", type=float, default=60, help="seconds between two lines")
     arguments = parser.parse_args()
-    with run_server() as server:
+    with run_server(["setsid"]) as server:  # so that Ctrl-C is this program's alone
         return asyncio.run(soak(server, 60 * arguments.minutes, arguments.period))
 
 
