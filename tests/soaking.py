@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--period", type=float, default=60, help="seconds between two lines")
     arguments = parser.parse_args()
-    with run_server(["setsid"]) as server:  # so that Ctrl-C is this program's alone
+    with run_server("setsid", sys.executable, "-m", "app") as server:  # so that Ctrl-C is this program's alone
         return asyncio.run(soak(server, 60 * arguments.minutes, arguments.period))
 
 

@@ -46,7 +46,10 @@ def test_it_serves_where_file_systems_are_read_only_or_full(
 ) -> None:
     small = {"SMALL": str(tmp_path), "TMPDIR": str(tmp_path)} if disk == "full" else {"SMALL": ""}
     before = [*own_mounts, "sh", "-c", READ_ONLY, "sh"]
-    with run_server(*before, sys.executable, "-m", "app", GOOGLENET_WORKERS=workers, **small) as server, server.client() as client:
+    with (
+        run_server(*before, sys.executable, "-m", "app", GOOGLENET_WORKERS=workers, **small) as server,
+        server.client() as client,
+    ):
         for _ in range(5):
             assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
         assert "googlenet_predictions_total" in client.get("/metrics").text
