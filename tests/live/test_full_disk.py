@@ -45,9 +45,9 @@ def test_it_serves_where_file_systems_are_read_only_or_full(
     own_mounts: list[str], boot: bytes, tmp_path: Path, disk: str, workers: str
 ) -> None:
     small = {"SMALL": str(tmp_path), "TMPDIR": str(tmp_path)} if disk == "full" else {"SMALL": ""}
-    before = [*own_mounts, "sh", "-c", READ_ONLY, "sh"]
+    command = [*own_mounts, "sh", "-c", READ_ONLY, "sh", sys.executable, "-m", "app"]
     with (
-        run_server(*before, sys.executable, "-m", "app", GOOGLENET_WORKERS=workers, **small) as server,
+        run_server(*command, GOOGLENET_WORKERS=workers, **small) as server,
         server.client() as client,
     ):
         for _ in range(5):
