@@ -1,6 +1,6 @@
 """A real server as a fixture, real pictures, and an honest list of what could not be run.
 
-A test that needs a package of the distribution asks for it by a fixture; where the package is missing
+A test that needs a package of the distribution, or a tool, asks for it by a fixture; where it is missing
 the test is skipped and named at the end with the line that installs it. With
 FASHION_GOOGLENET_SKIP_NOTHING set, as in CI, it fails instead.
 """
@@ -157,13 +157,13 @@ def needs() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def fashion_mnist(needs: Callable[[bool, str], None]) -> data.Dataset:
+def fashion_mnist(needs: Callable[..., None]) -> data.Dataset:
     needs(data.DEBIAN.is_dir(), "dataset-fashion-mnist")
     return data.load(data.DEBIAN)
 
 
 @pytest.fixture(scope="session")
-def chromium(needs: Callable[[bool, str], None]) -> str:
+def chromium(needs: Callable[..., None]) -> str:
     path = shutil.which("chromium")
     needs(path is not None, "chromium")
     assert path is not None

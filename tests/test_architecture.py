@@ -91,7 +91,8 @@ ALLOWED = {
     "app.api.journal": set(),
     "app.api.observer": {"app.api.journal", "app.api.problems"},
     "app.api.door": {"app.api.journal", "app.api.observer", "app.api.problems", "app.batcher", "app.scores"},
-    "app.api.monitoring": {"app.api.service"},
+    "app.api.documented": set(),
+    "app.api.monitoring": {"app.api.documented", "app.api.service"},
     "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.direct", "app.api.problems", "app.api.service"}
     | {"app.classifier", "app.decode"},
     "app.api.explanation": {"app.api.schemas", "app.api.direct", "app.api.predict", "app.api.service"},
@@ -100,7 +101,8 @@ ALLOWED = {
     "app.api.answers": {"app.api.tensors", "app.scores"},
     "app.api.encodings": set(),
     "app.api.statistics": set(),
-    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.encodings"}
+    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.documented"}
+    | {"app.api.encodings"}
     | {"app.api.service", "app.api.statistics", "app.api.tensors"},
     "app.api.health": {"app.api.schemas", "app.api.service"},
     "app.main": {

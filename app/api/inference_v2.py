@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from app.api.answers import Writer
 from app.api.body import read_body
 from app.api.direct import while_connected
+from app.api.documented import INDEX, INFER, INFER_VERSION, MODEL, MODELS, VERSION, protocol_errors
 from app.api.encodings import compress, decompress
 from app.api.service import Service
 from app.api.statistics import statistics
@@ -31,7 +32,7 @@ PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
 api = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
 
-@api.get("", summary="Name, version and extensions of the server")
+@api.get("", summary="Name, version and extensions of the server", responses=protocol_errors(401))
 @api.get("/", include_in_schema=False)
 async def server() -> dict[str, Any]:
     version = importlib.metadata.version("fashion-googlenet")
@@ -43,24 +44,24 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@api.get("/health/ready", summary="Does it classify?")
+@api.get("/health/ready", summary="Does it classify?", responses=protocol_errors(503))
 async def ready(request: Request) -> JSONResponse:
     """As /health/ready. Both fields, for the specification says `live` and KServe's client reads `ready`."""
     failed = bool(await Service.of(request).failure())
     return JSONResponse({"live": True, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"})
 
 
-@api.get("/models/stats", summary="Statistics of all models, of which there is one")
-@api.get("/models/{name}/stats", summary="Triton's statistics")
-@api.get("/models/{name}/versions/{version}/stats", summary="Triton's statistics")
+@api.get("/models/stats", summary="Statistics of all models, of which there is one", **MODELS)
+@api.get("/models/{name}/stats", summary="Triton's statistics", **MODEL)
+@api.get("/models/{name}/versions/{version}/stats", summary="Triton's statistics", **VERSION)
 async def stats(request: Request) -> dict[str, Any]:
     """Of every route, /predict included, and every worker; what is not measured is 0."""
     model = _Model(request)
     return {"model_stats": [statistics(model.service.classifier.metrics, model.name, model.version)]}
 
 
-@api.get("/models/{name}", summary="The model's inputs and outputs")
-@api.get("/models/{name}/versions/{version}", summary="The model's inputs and outputs")
+@api.get("/models/{name}", summary="The model's inputs and outputs", **MODEL)
+@api.get("/models/{name}/versions/{version}", summary="The model's inputs and outputs", **VERSION)
 async def metadata(request: Request) -> dict[str, Any]:
     model = _Model(request)
     return {
@@ -72,8 +73,8 @@ async def metadata(request: Request) -> dict[str, Any]:
     }
 
 
-@api.get("/models/{name}/ready", summary="Does the model answer?")
-@api.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?")
+@api.get("/models/{name}/ready", summary="Does the model answer?", **MODEL)
+@api.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?", **VERSION)
 async def model_ready(request: Request) -> JSONResponse:
     model = _Model(request)
     failed = bool(await model.service.failure())
@@ -82,8 +83,8 @@ async def model_ready(request: Request) -> JSONResponse:
     )
 
 
-@api.get("/models/{name}/config", summary="Triton's model configuration")
-@api.get("/models/{name}/versions/{version}/config", summary="Triton's model configuration")
+@api.get("/models/{name}/config", summary="Triton's model configuration", **MODEL)
+@api.get("/models/{name}/versions/{version}/config", summary="Triton's model configuration", **VERSION)
 async def config(request: Request) -> dict[str, Any]:
     """max_batch_size is 0, for the first dimension is part of the shapes; batches are formed all the same."""
     model = _Model(request)
@@ -104,7 +105,7 @@ async def config(request: Request) -> dict[str, Any]:
     }
 
 
-@api.post("/repository/index", summary="The models there are, of which there is one")
+@api.post("/repository/index", summary="The models there are, of which there is one", **INDEX)
 async def index(request: Request) -> list[dict[str, str]]:
     model = _Model(request)
     settings = model.service.settings
@@ -119,8 +120,8 @@ async def index(request: Request) -> list[dict[str, str]]:
     return [{"name": model.name, "version": model.version, "state": state, "reason": reason or ""}]
 
 
-@api.post("/models/{name}/infer", summary="Classify pictures")
-@api.post("/models/{name}/versions/{version}/infer", summary="Classify pictures")
+@api.post("/models/{name}/infer", summary="Classify pictures", **INFER)
+@api.post("/models/{name}/versions/{version}/infer", summary="Classify pictures", **INFER_VERSION)
 async def infer(request: Request) -> Response:
     """Inputs `image` BYTES [n] (files; base64 in JSON) and `pixels` UINT8 [n,96,96]; outputs `probabilities` and
     `logits` FP32 [n,classes] and `label` BYTES [n]. All pictures are answered, or none."""

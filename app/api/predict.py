@@ -23,7 +23,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(status).phrase,
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status in (400, 408, 413, 415, 422, 503, 504)
+    for status in (400, 401, 408, 413, 415, 422, 503, 504)
 }
 
 

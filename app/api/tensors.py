@@ -194,7 +194,7 @@ def _from_base64(index: int, text: object) -> bytes:
 def _outputs(document: dict[str, Any]) -> list[Wanted]:
     """All of them if none is named."""
     binary = _flag(_parameters(document, "the request"), "binary_data_output", default=False)
-    given = _objects(document, "outputs") if document.get("outputs") else []
+    given = _objects(document, "outputs") if document.get("outputs") is not None else []
     wanted: dict[str, Wanted] = {}
     for output in given:
         name = _name(output, "output", OUTPUTS)
@@ -227,7 +227,9 @@ def _name(tensor: dict[str, Any], kind: str, known: Sequence[str] | Mapping[str,
 
 
 def _parameters(holder: dict[str, Any], name: str) -> dict[str, Any]:
-    parameters = holder.get("parameters") or {}
+    parameters = holder.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise InvalidRequest(f"{name}: parameters is not an object")
     return parameters

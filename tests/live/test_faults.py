@@ -180,6 +180,36 @@ def test_a_full_queue_refuses_at_once_and_health_stays(tmp_path: Path, boot: byt
             assert wait_for(client, 200)["status"] == "ready"
 
 
+def test_readiness_stays_under_overload_and_tells_of_it(tmp_path: Path, boot: bytes) -> None:
+    """Whoever waits in the queue waits for six seconds, the known picture for a tenth of one."""
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Slow", "FAULT": str(trigger), "GOOGLENET_QUEUE_SIZE": "64"}
+    with run_server(GOOGLENET_MAX_BATCH_SIZE="1", **settings) as server:
+
+        async def ask_on(client: httpx.AsyncClient) -> None:
+            while trigger.exists():
+                response = await client.post("/predict", files={"file": boot})
+                assert response.status_code in (200, 503)
+
+        async def probe_under_load() -> None:
+            limits = httpx.Limits(max_connections=100)
+            async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:
+                trigger.touch()
+                load = [asyncio.create_task(ask_on(client)) for _ in range(70)]
+                overloaded, until = 0, time.monotonic() + 60
+                while overloaded < 5:  # each after another probe
+                    assert time.monotonic() < until
+                    health = await client.get("/health")
+                    assert health.status_code == 200, health.text
+                    assert health.json()["status"] == "ready"
+                    overloaded += health.json()["queue"]["overloaded"]
+                    await asyncio.sleep(1.1)
+                trigger.unlink()
+                await asyncio.gather(*load)
+
+        asyncio.run(probe_under_load())
+
+
 def test_an_engine_that_is_wrong_from_the_start_does_not_serve() -> None:
     result = failed_start(GOOGLENET_ENGINE="live.faults:WrongFromTheStart")
     assert result.returncode != 0

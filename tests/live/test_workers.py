@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from conftest import Server, run_server
 from live.test_drain import CLIENTS, Load
@@ -91,6 +92,13 @@ def test_a_new_checkpoint_is_taken_up_under_load(
             (tmp_path / "part").replace(file)
             server.process.send_signal(signal.SIGHUP)
             wait_until(lambda: said(server, "is refused") == count)
+            assert client.post("/predict", files={"file": boot}).json()["model"]["name"] == "another"
+
+            head = checkpoint.weights["head.weight"]
+            weights = checkpoint.weights | {"head.weight": np.ascontiguousarray(head[::-1])}
+            dataclasses.replace(checkpoint, weights=weights).save(file)  # whole, but with other answers
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: said(server, "is refused") == 2 * count)
             assert client.post("/predict", files={"file": boot}).json()["model"]["name"] == "another"
             assert client.get("/health").status_code == 200
             assert "Traceback" not in "".join(server.log)
