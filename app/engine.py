@@ -4,6 +4,7 @@ import ctypes
 import importlib
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -60,10 +61,19 @@ class Outputs(NamedTuple):
     """[n,classes,3,3], class activation maps."""
 
 
+class DeviceMemory(NamedTuple):
+    """Bytes: taken by this engine, in use by whomever, and there at all."""
+
+    allocated: int
+    used: int
+    limit: int
+
+
 class Engine(Protocol):
     """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by as many threads at a time as it has lanes.
 
-    Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run.
+    Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run. One on a
+    device with memory of its own may also have `memory() -> DeviceMemory`, which any thread may call.
     """
 
     name: str
@@ -151,6 +161,16 @@ def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
     logits = engine(checkpoint.golden.pixels).logits
     found = probabilities(logits, engine.temperature, checkpoint.metadata.smoothing)
     return float(np.abs(found - engine.golden).max())
+
+
+def device_memory(engine: Engine) -> DeviceMemory | None:
+    """None where the device has no memory of its own, or has died."""
+    measure: Callable[[], DeviceMemory | None] | None = getattr(engine, "memory", None)
+    try:
+        return measure() if measure else None
+    except Exception as error:  # whatever the driver says: figures are wanted most when the device fails
+        log.warning("the device's memory could not be measured: %s", error)
+        return None
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:

@@ -1,14 +1,16 @@
 """What can be watched: the Prometheus instruments, fed from where things happen.
 
 With several workers each writes its figures to files in the folder that PROMETHEUS_MULTIPROC_DIR names,
-and whichever worker is asked adds them up (prometheus_client's multiprocess mode).
+and whichever worker is asked adds them up (prometheus_client's multiprocess mode). A single process also
+shows its memory, CPU time and open files under Prometheus' own names, `process_…`; of several these could
+not be added up (they share pages), and whatever runs them counts them together.
 """
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
@@ -26,6 +28,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._requests: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._request_count = Counter(
             "googlenet_http_requests", "Requests answered.", ["route", "status"], registry=self._registry
@@ -69,6 +72,17 @@ class Metrics:
             "googlenet_model_info", "The network that answers.", ["name", "version", "engine", "device", "precision"],
             mode="livemax",
         )  # fmt: skip
+        self._memory_allocated = self._gauge(
+            "googlenet_device_memory_allocated_bytes",
+            "GPU memory that the engines have taken for themselves.",
+            ["device"],
+        )
+        self._memory_used = self._gauge(
+            "googlenet_device_memory_used_bytes", "GPU memory in use, whoever uses it.", ["device"], mode="livemax"
+        )
+        self._memory_limit = self._gauge(
+            "googlenet_device_memory_limit_bytes", "GPU memory there is.", ["device"], mode="livemax"
+        )
         self._children = {reason: self._dropped.labels(reason) for reason in DROPPED}
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -103,6 +117,12 @@ class Metrics:
         """Name, version, engine, device and precision of what answers from now on; replaces what did before."""
         self._model.clear()
         self._model.labels(**labels).set(1)
+
+    def device_memory(self, device: str, allocated: int, used: int, limit: int) -> None:
+        """Bytes on the engine's device; never called where it has no memory of its own, and then there is no series."""
+        self._memory_allocated.labels(device).set(allocated)
+        self._memory_used.labels(device).set(used)
+        self._memory_limit.labels(device).set(limit)
 
     def text(self) -> bytes:
         """The exposition, all workers' figures added up."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.cores import step_back
-from app.engine import Engine, StartError, build, golden_error
+from app.engine import Engine, StartError, build, device_memory, golden_error
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
 
@@ -82,6 +82,12 @@ class Served:
         engine(np.resize(pixels, (batch_size, *pixels.shape[1:])))
         return checkpoint, engine
 
+    def measure_memory(self) -> None:
+        """Into the metrics, if the device has memory of its own."""
+        engine = self.now[1]
+        if memory := device_memory(engine):
+            self._metrics.device_memory(engine.device, *memory)
+
     def _announce(self) -> None:
         checkpoint, engine = self.now
         self._metrics.model(
@@ -91,3 +97,4 @@ class Served:
             device=engine.device,
             precision=engine.precision,
         )
+        self.measure_memory()

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.engine import Outputs, StartError, golden_error
+from app.engine import DeviceMemory, Outputs, StartError, golden_error
 from app.engines.buckets import Buckets, FixedBatch
-from app.engines.plain import load_network
+from app.engines.plain import cuda_memory, load_network
 from model.checkpoint import Checkpoint
 from model.fused import merge_branches
 from model.googlenet import InferenceGraph
@@ -93,6 +93,9 @@ class CudaEngine:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         return self._buckets(pixels)
+
+    def memory(self) -> DeviceMemory:
+        return cuda_memory()
 
 
 def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int) -> Buckets:

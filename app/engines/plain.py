@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.cores import usable_cores
-from app.engine import Outputs, StartError
+from app.engine import DeviceMemory, Outputs, StartError
 from model.checkpoint import Checkpoint
 from model.googlenet import GoogLeNet, InferenceGraph
 
@@ -33,6 +33,15 @@ class TorchEngine:
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         outputs = self._graph(torch.from_numpy(pixels).to(self.device))
         return Outputs(*(output.cpu().numpy() for output in outputs))
+
+    def memory(self) -> DeviceMemory | None:
+        return cuda_memory() if self.device == "cuda" else None
+
+
+def cuda_memory() -> DeviceMemory:
+    """Of the current GPU. Allocated is what torch has reserved, CUDA graphs' pools included."""
+    free, limit = torch.cuda.mem_get_info()
+    return DeviceMemory(torch.cuda.memory_reserved(), limit - free, limit)
 
 
 def load_network(checkpoint: Checkpoint) -> GoogLeNet:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import Outputs
+from app.engine import DeviceMemory, Outputs
 from app.engines.plain import TorchEngine
 from model.checkpoint import Checkpoint
 
@@ -119,6 +119,18 @@ class Small(Faulty):
         if len(pixels) > 2:
             raise OutOfMemoryError("out of memory")
         return outputs
+
+
+class WithMemory(Faulty):
+    """On a device with memory of its own, which no longer tells about it once the trigger appears."""
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs
+
+    def memory(self) -> DeviceMemory:
+        if self.trigger.exists():
+            raise RuntimeError("the device is gone")
+        return DeviceMemory(allocated=1 << 30, used=3 << 30, limit=80 << 30)
 
 
 def release(pipe: Path) -> None:
