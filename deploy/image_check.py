@@ -1,0 +1,216 @@
+"""make image-check: builds the images with buildah, without a registry or an engine, and runs what comes out.
+
+    python3 deploy/image_check.py [--keep] [cpu] [gpu] [-- arguments of buildah build]
+
+The base is a Debian made by debootstrap, in place of the Dockerfile's from a registry. Each image is mounted read-only
+but for /tmp and /proc and started as its own configuration says, by its user, without capabilities; it has to become
+ready, say so by its own health check, classify a picture sent from inside, and end well on SIGTERM.
+Needs root, buildah, debootstrap, and for gpu some 40 GB of disk, all of which is given back.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "tests" / "pictures" / "ankle-boot-0000.png"
+BASE = "localhost/bookworm-python"
+LIMITS = {"cpu": (600e6, 2.0), "gpu": (float("inf"), float("inf"))}
+"""Bytes, unpacked, and seconds from the start until ready."""
+STARTS = 5
+PATIENCE = 120.0
+COMPILERS = ("cc", "gcc", "g++", "clang", "tcc", "make", "as", "ld", "pip", "pip3")
+PORT = 18765
+
+
+class Storage:
+    """buildah with images and containers in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._buildah = ["buildah", "--storage-driver", "vfs"]
+        self._buildah += ["--root", str(folder / "root"), "--runroot", str(folder / "run")]
+
+    def __call__(self, *arguments: str, show: bool = False) -> str:
+        command = [*self._buildah, *arguments]
+        done = subprocess.run(command, stdout=None if show else subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"failed: {' '.join(command)}")
+        return (done.stdout or "").strip()
+
+    def has(self, image: str) -> bool:
+        return any(image in (entry["names"] or []) for entry in json.loads(self("images", "--json") or "[]"))
+
+
+def main() -> None:
+    options, more = parse()
+    folder = options.storage or Path(tempfile.mkdtemp(prefix="image-check-", dir="/var/tmp"))
+    storage = Storage(folder)
+    try:
+        if not storage.has(f"{BASE}:latest"):
+            make_base(storage, folder)
+        rows = [check(storage, target, more) for target in options.targets]
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder)
+    print("\n| image | unpacked | without base | start until ready, median of 5 | slowest |\n|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", choices=[*LIMITS], default=list(LIMITS), help="cpu, gpu; both without")
+    parser.add_argument("--keep", action="store_true", help="leave the storage in place")
+    parser.add_argument("--storage", type=Path, help="where; a new temporary folder without it")
+    return parser.parse_args(given[:end]), given[end + 1 :]
+
+
+def make_base(storage: Storage, folder: Path) -> None:
+    """Debian with Python and what venv needs: what the Dockerfile expects of its base."""
+    tree = folder / "base"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", str(tree)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(tree / unneeded)
+        (tree / unneeded).mkdir()
+    container = storage("from", "scratch")
+    storage("add", "--quiet", container, str(tree), "/")
+    storage("commit", "--quiet", "--rm", container, BASE)
+    shutil.rmtree(tree)
+
+
+def check(storage: Storage, target: str, more: list[str]) -> str:
+    """A row of the table. Ends the program where something is not as it should be."""
+    image = f"localhost/fashion-googlenet:{target}"
+    arguments = ("--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}", "--target", target)
+    storage("build", *arguments, *more, "--tag", image, str(ROOT), show=True)
+    configuration = json.loads(storage("inspect", "--type", "image", image))["Docker"]["config"]
+    container = storage("from", image)
+    tree = Path(storage("mount", container))
+    size, base = occupied(tree), base_size(storage)
+    try:
+        inspect(tree, configuration, target)
+        seconds = [start(tree, configuration, verbose=i == 0) for i in range(STARTS + 1)][
+            1:
+        ]  # the first reads the disk
+    finally:
+        storage("umount", container)
+        storage("rm", container)
+    largest, slowest = LIMITS[target]
+    demand(size <= largest, f"{target}: {size / 1e6:.0f} MB unpacked")
+    demand(statistics.median(seconds) < slowest, f"{target}: ready after {statistics.median(seconds):.2f} s")
+    megabytes = f"{size / 1e6:.0f} MB | {(size - base) / 1e6:.0f} MB"
+    return f"| `{target}` | {megabytes} | {statistics.median(seconds):.2f} s | {max(seconds):.2f} s |"
+
+
+def occupied(tree: Path) -> int:
+    """Bytes on the disk."""
+    done = subprocess.run(["du", "-sx", "--block-size=1", str(tree)], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[0])
+
+
+def base_size(storage: Storage) -> int:
+    container = storage("from", BASE)
+    size = occupied(Path(storage("mount", container)))
+    storage("umount", container)
+    storage("rm", container)
+    return size
+
+
+def inspect(tree: Path, configuration: dict[str, Any], target: str) -> None:
+    """What can be seen without running it."""
+    user = configuration["User"].partition(":")[0]
+    demand(user.isdigit() and int(user) > 0, f"{target}: runs as user {user}, not as root")
+    demand(bool(configuration["Healthcheck"]["Test"]), f"{target}: has a health check")
+    demand("org.opencontainers.image.title" in configuration["Labels"], f"{target}: has labels")
+    folders = [tree / folder.lstrip("/") for folder in environment(configuration)["PATH"].split(":")]
+    compilers = [name for name in COMPILERS if any(os.path.lexists(folder / name) for folder in folders)]
+    demand(not compilers, f"{target}: no compiler and no installer {' '.join(compilers)}")
+    torch = list(tree.glob("opt/googlenet/lib/python3*/site-packages/torch"))
+    demand(bool(torch) == (target == "gpu"), f"{target}: torch {'is' if torch else 'is not'} there")
+
+
+def start(tree: Path, configuration: dict[str, Any], verbose: bool) -> float:
+    """Seconds from the start until the service is ready; then puts it to work, and ends it."""
+    with run(tree, configuration) as (process, seconds):
+        if verbose:
+            inside = ["nsenter", "--target", str(process.pid), "--mount", "--root", "--wd", *confined(configuration)]
+            touched = subprocess.run([*inside, "touch", "/opt/googlenet/trial"], capture_output=True, text=True)
+            demand("Read-only file system" in touched.stderr, "its file system is read-only")
+            test = configuration["Healthcheck"]["Test"]
+            demand(subprocess.run([*inside, *test[1:]]).returncode == 0, "its own health check says that it is well")
+            send = ["fashion-googlenet", "classify", "--url", f"http://127.0.0.1:{PORT}", "--json", "-"]
+            done = subprocess.run([*inside, *send], stdin=PICTURE.open("rb"), capture_output=True, text=True)
+            answer = json.loads(done.stdout or "{}")
+            demand(answer.get("label") == "Ankle boot", f"a picture from inside: {done.stdout.strip()}{done.stderr}")
+    demand(process.returncode == 0, f"ready after {seconds:.2f} s, ended by SIGTERM with {process.returncode}")
+    return seconds
+
+
+@contextmanager
+def run(tree: Path, configuration: dict[str, Any]) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
+    """The image's command in a mount namespace of its own, and the seconds until it was ready."""
+    mounts = (
+        'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs -o mode=1777 tmpfs "$0/tmp"'
+        ' && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys"'
+        ' && exec chroot "$0" "$@"'
+    )
+    began = time.monotonic()
+    command = ["unshare", "--mount", "sh", "-c", mounts, str(tree), *confined(configuration), *configuration["Cmd"]]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not is_ready():
+            demand(process.poll() is None, "it runs", quiet=True)
+            demand(time.monotonic() < began + PATIENCE, f"ready within {PATIENCE:.0f} s", quiet=True)
+            time.sleep(0.005)
+        yield process, time.monotonic() - began
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def confined(configuration: dict[str, Any]) -> list[str]:
+    """What starts a command inside as the image's user, with its environment alone and no capabilities."""
+    user, _, group = configuration["User"].partition(":")
+    variables = environment(configuration) | {"GOOGLENET_PORT": str(PORT), "GOOGLENET_DRAIN_DELAY": "0"}
+    rights = ["--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+    return ["setpriv", *rights, "env", "-i", *(f"{name}={value}" for name, value in variables.items())]
+
+
+def environment(configuration: dict[str, Any]) -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in configuration["Env"])
+
+
+def is_ready() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def demand(fulfilled: bool, what: str, quiet: bool = False) -> None:
+    if not quiet or not fulfilled:
+        print(f"{'ok' if fulfilled else 'NOT SO'}: {what}", flush=True)
+    if not fulfilled:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
