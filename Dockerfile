@@ -17,7 +17,7 @@ RUN pip install --no-deps .
 
 # What both images are. The library is compiled, for nobody could store that in a read-only file system.
 FROM ${BASE} AS runtime
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin googlenet \
+RUN useradd --uid 10001 --no-log-init --no-create-home --shell /usr/sbin/nologin googlenet \
     && python3 -m compileall -q -x '/(test|tests|lib2to3|idlelib|site-packages|dist-packages)/' \
        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 ENV PATH=/opt/googlenet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
