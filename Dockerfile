@@ -20,10 +20,10 @@ FROM ${BASE} AS runtime
 RUN useradd --uid 10001 --no-log-init --no-create-home --shell /usr/sbin/nologin googlenet \
     && python3 -m compileall -q -x '/(test|tests|lib2to3|idlelib|site-packages|dist-packages)/' \
        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-ENV PATH=/opt/googlenet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+ENV PATH=/opt/googlenet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 HOME=/tmp \
     GOOGLENET_HOST=0.0.0.0 GOOGLENET_PORT=8000
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \
     CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"GOOGLENET_PORT\"]}/health', timeout=5)"]
