@@ -74,6 +74,11 @@ $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[bench]'
 	touch $@
 
+image-check:  ## builds both images without a registry and runs them: sizes, start times; ARGS=cpu for that one
+	@command -v buildah >/dev/null && command -v debootstrap >/dev/null || \
+	    { echo 'buildah and debootstrap are needed: apt-get install buildah debootstrap'; exit 1; }
+	$(PYTHON) deploy/image_check.py $(ARGS)
+
 docs: $(VENV)/.serving  ## rewrites docs/settings.md from the settings class
 	$(RUN) -m app.commands.settings > docs/settings.md
 
@@ -90,4 +95,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check
