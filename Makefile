@@ -3,6 +3,7 @@ VENV   := .venv
 BENCH  := .venv-bench
 FUZZ   := .venv-fuzz
 KSERVE := .venv-kserve
+RAY    := .venv-ray
 PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -59,6 +60,18 @@ bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side b
 bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
 	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
 
+ray-check: $(RAY)/.ray  ## deploy/ray_serve.py on a local Ray cluster of several nodes
+	$(RAY)/bin/python -m tests.ray_serve
+
+bench-fleets: $(RAY)/.ray  ## one process, replicas behind HAProxy, Ray Serve: speed, and what a kill loses
+	@{ command -v wrk && command -v haproxy; } >/dev/null || { echo 'wrk and haproxy are needed: apt-get install wrk haproxy'; exit 1; }
+	$(RAY)/bin/python -m benchmarks.ray_cluster $(ARGS)
+
+$(RAY)/.ray: pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[ray]'
+	touch $@
+
 $(FUZZ)/.tools: constraints.txt
 	$(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt schemathesis
@@ -95,4 +108,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check ray-check bench-fleets

@@ -1,0 +1,189 @@
+"""What a request costs, what a replica of one core sustains, and how many it takes for a rate.
+
+python -m benchmarks.capacity --measure                 on this machine, a minute; writes results/capacity.json
+python -m benchmarks.capacity                           the tables of docs/scaling.md, from that file
+python -m benchmarks.capacity --rate 5000 --within 100  replicas for another rate (requests/s) and limit (ms at p99)
+
+The replica is pinned to one core, the load generator to the others, so neither costs the other anything. The queue is
+benchmarks.queueing's, fitted to two measurements: the median at a tenth of the capacity, when a request meets nobody
+and finds the caches cold, and the rate of 64 clients. It is checked against open-loop load in between.
+"""
+
+import argparse
+import json
+import math
+import os
+import socket
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bodies import BATCH, pictures
+from benchmarks.load import closed_loop, open_loop
+from benchmarks.machine import describe
+from benchmarks.open_loop import LENGTH
+from benchmarks.processes import Server, running
+from benchmarks.queueing import Replica
+
+RESULTS = Path(__file__).parent / "results" / "capacity.json"
+WAYS = {
+    "multipart": ("PNG, a form each", "/predict", 1, 64),
+    "batch": ("PNG, 64 a form", "/predict/batch", BATCH, 8),
+    "pixels": ("pixels, 64 a `/v2` request", "/v2/models/googlenet-fashion-mnist/infer", BATCH, 8),
+    "jpeg": ("12-megapixel JPEG, a form each", "/predict", 1, 4),
+}
+"""What it is, where it goes, pictures in it, and clients that keep a replica busy."""
+LARGEST = 16
+"""Batch; beyond it, one core's rate grows little."""
+LOADS = (0.1, 0.3, 0.5, 0.7, 0.85)
+"""Of what 64 clients get, in open loop; the first is what the queue is fitted to."""
+OPEN_SECONDS = 5.0
+RATES, LIMITS = [100.0, 1000.0, 10_000.0, 100_000.0], [15.0, 20.0, 30.0, 50.0, 100.0]
+"""Requests a second, and milliseconds that 99 % of them may take."""
+NODE = {"cores": 16, "gigabits": 10.0}
+"""What the worked examples are divided by."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--rate", type=float, metavar="REQUESTS/S")
+    parser.add_argument("--within", type=float, default=50.0, metavar="MS")
+    parser.add_argument("--file", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.measure:
+        options.file.write_text(json.dumps(measure(), indent=1) + "\n")
+    results = json.loads(options.file.read_text())
+    model = replica(results)
+    if options.rate:
+        print(replicas(model, [options.rate], [options.within]))
+    else:
+        tables = [costs(results), check(results, model), replicas(model, RATES, LIMITS)]
+        print(*tables, worked(results, 1000), worked(results, 100_000), sep="\n\n")
+    return 0
+
+
+def measure() -> dict[str, Any]:
+    """The service, then the same with an engine that answers at once: what is left with a card that costs nothing."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(cores[1:]) or set(cores))
+    command = ("taskset", "-c", str(cores[0]), sys.executable, "-m", "app")
+    results: dict[str, Any] = {"machine": describe() | {"cores": len(cores)}}
+    for name, engine in (("service", "auto"), ("path", "benchmarks.stub:AtOnce")):
+        environment = {"GOOGLENET_PORT": "{port}", "GOOGLENET_ENGINE": engine, "GOOGLENET_MAX_BATCH_SIZE": str(LARGEST)}
+        first = next(pictures("multipart"))
+        with (
+            TemporaryDirectory() as folder,
+            running(command, environment, "/predict", first, Path(folder) / "log") as s,
+        ):
+            closed_loop(s, "/predict", "multipart", 64, 1)
+            results[name] = {kind: _cell(s, kind) for kind in WAYS}
+            if name == "service":
+                rate = results[name]["multipart"]["rate"]
+                results["open"] = [open_loop(s, "/predict", load * rate, OPEN_SECONDS) for load in LOADS]
+    return results
+
+
+def _cell(server: Server, kind: str) -> dict[str, Any]:
+    _, path, _, clients = WAYS[kind]
+    request = next(pictures(kind)).request(server.port, path)
+    cell = asdict(closed_loop(server, path, kind, clients, 3))
+    return cell | {"bytes_in": len(request), "bytes_out": _answer(server.port, request)}
+
+
+def _answer(port: int, request: bytes) -> int:
+    """Bytes of the answer, headers included."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(request)
+        received = b""
+        while (length := LENGTH.search(received)) is None:
+            received += connection.recv(1 << 20)
+    return received.find(b"\r\n\r\n") + 4 + int(length[1])
+
+
+def replica(results: dict[str, Any]) -> Replica:
+    alone = results["open"][0]["accepted"]["p50"] / 1000
+    return Replica.fitted(alone, results["service"]["multipart"]["rate"], LARGEST)
+
+
+def costs(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    lines = [
+        "| one core | pictures/s | CPU ms a picture | of it not the engine | bytes in | bytes out, a picture |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, (name, _, count, _) in WAYS.items():
+        whole, path = results["service"][kind], results["path"][kind]
+        lines.append(
+            f"| {name} | {count * whole['rate']:.0f} | {whole['server_cpu'] / count:.2f} "
+            f"| {path['server_cpu'] / count:.2f} | {whole['bytes_in'] / count:.0f} | {whole['bytes_out'] / count:.0f} |"
+        )
+    return "\n".join([*lines, "", f"{machine['processor']}, {machine['when'][:10]}"])
+
+
+def check(results: dict[str, Any], model: Replica) -> str:
+    """The queue's latencies beside the measured ones."""
+    lines = [
+        f"A batch of n takes {1000 * model.setup:.1f} + {1000 * model.each:.2f}·n ms, n ≤ {model.largest}: "
+        f"at most {model.capacity:.0f} requests/s.",
+        "",
+        "| requests/s | core busy | p50 ms, measured | by the queue | p99 ms, measured | by the queue |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in results["open"]:
+        found = 1000 * np.quantile(model.latencies(run["rate"]), (0.5, 0.99))
+        measured, busy = run["accepted"], min(1.0, run["rate"] * run["server_cpu"] / 1000)
+        lines.append(
+            f"| {run['rate']:.0f} | {busy:.0%} | {measured['p50']:.1f} | {found[0]:.1f} "
+            f"| {measured['p99']:.1f} | {found[1]:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def replicas(model: Replica, rates: list[float], limits: list[float]) -> str:
+    """Of one core each, behind a balancer, by the queue: what the machine's own pauses add comes on top."""
+    sustained = [model.sustains(limit / 1000) for limit in limits]
+    lines = [
+        "| 99 % within | " + " | ".join(f"{limit:g} ms" for limit in limits) + " |",
+        "|---|" + "---|" * len(limits),
+        "| requests/s a replica | " + " | ".join(f"{rate:.0f}" for rate in sustained) + " |",
+        "| share of its capacity | " + " | ".join(f"{rate / model.capacity:.0%}" for rate in sustained) + " |",
+    ]
+    for rate in rates:
+        counts = [str(math.ceil(rate / one)) if one else "never" for one in sustained]
+        lines.append(f"| replicas for {rate:,.0f} requests/s | " + " | ".join(counts) + " |")
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def worked(results: dict[str, Any], rate: float) -> str:
+    """What so many pictures a second need of each resource."""
+    lines = [
+        f"| {rate:,.0f} pictures/s | cores | cores, if cards compute | Gbit/s in | Gbit/s out "
+        f"| nodes of {NODE['cores']} cores, {NODE['gigabits']:g} Gbit/s | with cards | first to run out |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for kind, (name, _, count, _) in WAYS.items():
+        whole, path = (results[way][kind]["server_cpu"] / count for way in ("service", "path"))
+        sides = [8e-9 * rate * results["service"][kind][side] / count for side in ("bytes_in", "bytes_out")]
+        network = max(sides) / NODE["gigabits"]
+        nodes = [max(rate * cpu / 1000 / NODE["cores"], network) for cpu in (whole, path)]
+        what = "cores, decoding" if kind == "jpeg" else "cores"
+        first = ["network" if network >= n else what for n in nodes]
+        lines.append(
+            f"| {name} | {rate * whole / 1000:,.1f} | {rate * path / 1000:,.1f} "
+            f"| {_short(sides[0])} | {_short(sides[1])} "
+            f"| {math.ceil(nodes[0])} | {math.ceil(nodes[1])} | {first[0]}; with cards {first[1]} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
