@@ -1,5 +1,6 @@
 """The exported graphs on the CPU by OpenVINO, in bf16 where the CPU has it, or in int8. Needs no torch."""
 
+from pathlib import Path
 from queue import SimpleQueue
 from typing import ClassVar
 
@@ -11,6 +12,10 @@ from app.engine import Outputs, StartError
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
 from model.openvino import best_precision, compile_graph, ov
+
+TOGETHER, APART = (1, 2, 4, SIDE_BY_SIDE), (SIDE_BY_SIDE, 16)
+"""The sizes of batches that graphs are made for, to run on all cores and on one; larger ones are cut up, since 16 are
+computed as fast as any."""
 
 
 class OpenVinoEngine:
@@ -32,24 +37,46 @@ class OpenVinoEngine:
         self.precision = self._precision(computed)
         self.temperature, self.threshold = known.temperature, known.threshold
         self.golden = np.array(known.golden, np.float32)
-        graph, cores = graph_file(checkpoint.file, self.name), usable_cores()
-        self.lanes = cores
-        self._together, self._apart = (
-            _requests(compile_graph(graph, computed, cores, streams=streams), streams) for streams in (1, cores)
-        )
+        graph, self.lanes = graph_file(checkpoint.file, self.name), usable_cores()
+        self._together = [_Sized(graph, computed, size, self.lanes, 1) for size in TOGETHER]
+        self._apart = [_Sized(graph, computed, size, self.lanes, self.lanes) for size in APART]
 
     def _precision(self, computed: str) -> str:
         return {"f32": "fp32"}.get(computed, computed)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """A core for each batch: none waits for other cores after every layer, which only a small one gains by."""
-        requests = self._apart if len(pixels) >= SIDE_BY_SIDE else self._together
-        request = requests.get()
+        graphs = self._apart if len(pixels) >= SIDE_BY_SIDE else self._together
+        largest = graphs[-1]
+        starts = range(0, len(pixels), largest.size)
+        parts = [pixels[start : start + largest.size] for start in starts]
+        outputs = [next(g for g in graphs if g.size >= len(part))(part) for part in parts]
+        if len(outputs) == 1:
+            return outputs[0]
+        return Outputs(*(np.concatenate(arrays) for arrays in zip(*outputs, strict=True)))
+
+
+class _Sized:
+    """The graph for batches of one size; smaller ones are filled up with nothing."""
+
+    def __init__(self, graph: Path, precision: str, size: int, threads: int, streams: int) -> None:
+        self.size = size
+        compiled = compile_graph(graph, precision, threads, streams, batch=size)
+        self._requests: SimpleQueue[tuple[ov.InferRequest, NDArray[np.uint8]]] = SimpleQueue()
+        for _ in range(streams):
+            staging = np.zeros(compiled.input().shape, np.uint8)
+            self._requests.put((compiled.create_infer_request(), staging))
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        n = len(pixels)
+        request, staging = self._requests.get()
         try:
-            request.infer([pixels], share_inputs=True)
-            return Outputs(*(request.get_output_tensor(i).data.copy() for i in range(3)))
+            if n < self.size:
+                staging[:n] = pixels
+            request.infer([pixels if n == self.size else staging], share_inputs=True)
+            return Outputs(*(request.get_output_tensor(i).data[:n].copy() for i in range(3)))
         finally:
-            requests.put(request)
+            self._requests.put((request, staging))
 
 
 class OpenVinoInt8Engine(OpenVinoEngine):
@@ -60,10 +87,3 @@ class OpenVinoInt8Engine(OpenVinoEngine):
 
     def _precision(self, computed: str) -> str:
         return "int8"
-
-
-def _requests(graph: ov.CompiledModel, count: int) -> "SimpleQueue[ov.InferRequest]":
-    requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
-    for _ in range(count):
-        requests.put(graph.create_infer_request())
-    return requests
