@@ -7,6 +7,7 @@ own reply, as in Hugging Face's text-embeddings-inference, whose queue this one 
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -28,10 +29,13 @@ Result = TypeVar("Result")
 Pixels = NDArray[np.uint8]
 
 PATIENCE = 0.5
-"""Seconds that the first of a crowd may have been under way, before no more are let in …"""
+"""Seconds of work, at the rate at which a crowd is answered, beyond which no more is let in …"""
 
 CROWD = 256
-"""… and the pictures that make one."""
+"""… and the pictures that make a crowd."""
+
+WINDOW = 0.25
+"""Seconds over which that rate is measured."""
 
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
 """Exceptions that a smaller batch may escape, by name: the second is torch's, which need not be there."""
@@ -108,7 +112,7 @@ class Batcher(Generic[Result]):
         self._run, self._recover = run, recover
         self._metrics = metrics
         self._admitted = 0
-        self._under_way: dict[object, float] = {}
+        self._window_began, self._answered, self._rate = 0.0, 0, math.inf
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -138,12 +142,19 @@ class Batcher(Generic[Result]):
     def overloaded(self) -> bool:
         """Whether one more picture is refused.
 
-        The queue is full, or there is a crowd whose first has waited for long: more would only wait longer.
+        The queue is full, or there is a crowd that would have to wait for long: more would only wait longer.
         """
         if self._admitted < CROWD:
             return self._admitted >= self.queue_size
-        waited = time.monotonic() - next(iter(self._under_way.values()))
-        return self._admitted >= self.queue_size or waited > PATIENCE
+        return self._admitted >= min(self.queue_size, max(CROWD, PATIENCE * self._pace()))
+
+    def _pace(self) -> float:
+        """Pictures answered a second since there has been a crowd; without end while that is not known."""
+        now = time.monotonic()
+        if now - self._window_began >= WINDOW:
+            self._rate = self._answered / (now - self._window_began)
+            self._window_began, self._answered = now, 0
+        return self._rate
 
     @property
     def stuck(self) -> float:
@@ -159,14 +170,14 @@ class Batcher(Generic[Result]):
         """
         if self.overloaded or self._admitted + count > self.queue_size:
             raise self.refuse(count)
-        ticket = object()
-        self._under_way[ticket] = time.monotonic()
+        if self._admitted < CROWD <= self._admitted + count:
+            self._window_began, self._answered, self._rate = time.monotonic(), 0, math.inf
         self._admitted += count
         try:
             yield
         finally:
             self._admitted -= count
-            del self._under_way[ticket]
+            self._answered += count
 
     def refuse(self, count: int) -> QueueFull:
         """What is said to who is not let in."""
