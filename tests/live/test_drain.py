@@ -83,6 +83,19 @@ def test_no_request_is_lost_when_stopping_under_load(boot: bytes, workers: str) 
     assert load.seen[200] > CLIENTS
 
 
+def test_what_takes_longer_than_the_last_batch_is_waited_for(boot: bytes, tmp_path: Path) -> None:
+    """A picture each tenth of a second: everybody's take more than two, and the end alone waits for one."""
+    trigger = tmp_path / "trigger"
+    trigger.touch()
+    settings = {"GOOGLENET_ENGINE": "live.faults:Slow", "FAULT": str(trigger), "GOOGLENET_MAX_BATCH_SIZE": "1"}
+    settings |= {"GOOGLENET_REQUEST_TIMEOUT": "60", "GOOGLENET_DRAIN_DELAY": "0", "GOOGLENET_DRAIN_LIMIT": "50"}
+    with run_server(**settings) as server, Load(server, boot) as load:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(STOP_LIMIT)
+    assert set(load.seen) == {200}, load.seen
+    assert load.seen[200] >= CLIENTS
+
+
 def test_readiness_goes_first_and_all_is_still_served(boot: bytes) -> None:
     with run_server(GOOGLENET_DRAIN_DELAY="3") as server, server.client() as client:
         assert client.get("/health").json()["status"] == "ready"
