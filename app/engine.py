@@ -33,6 +33,9 @@ BUILT_IN = {
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Measured at warm-up."""
 
+GAIN = 1.05
+"""Warm-up tries no larger batches once one is not so many times as fast as the best of the smaller ones."""
+
 RUNS = 3
 """Of each size."""
 
@@ -179,12 +182,16 @@ def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
     """
     engine(pixels)
-    seconds, count = {}, lanes(engine)
+    count = lanes(engine)
+    seconds: dict[int, float] = {}
     with ThreadPoolExecutor(count) as threads:
         for size in BATCH_SIZES:
             batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
             taken = min(_timed(engine, batches, threads) for _ in range(RUNS))
+            best = max((n / s for n, s in seconds.items()), default=0.0)
             seconds[size] = taken / count
+            if size > FEWEST and size / seconds[size] < GAIN * best:
+                break
             if taken > LONGEST_BATCH and size >= 8:  # fewer would be no measurement on a machine that hiccups
                 break
     return seconds

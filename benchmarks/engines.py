@@ -34,7 +34,7 @@ from benchmarks.bodies import PICTURES
 from benchmarks.machine import describe, multiply_rate
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint
-from model.evaluate import load_graph, serving_pixels
+from model.predict import load_graph, serving_pixels
 from model.preprocess import SIZE
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -1,5 +1,6 @@
 """The exported graphs on the CPU by OpenVINO, in bf16 where the CPU has it, or in int8. Needs no torch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import ClassVar
@@ -38,8 +39,10 @@ class OpenVinoEngine:
         self.temperature, self.threshold = known.temperature, known.threshold
         self.golden = np.array(known.golden, np.float32)
         graph, self.lanes = graph_file(checkpoint.file, self.name), usable_cores()
-        self._together = [_Sized(graph, computed, size, self.lanes, 1) for size in TOGETHER]
-        self._apart = [_Sized(graph, computed, size, self.lanes, self.lanes) for size in APART]
+        sizes = [(size, 1) for size in TOGETHER] + [(size, self.lanes) for size in APART]
+        with ThreadPoolExecutor(self.lanes) as threads:
+            graphs = list(threads.map(lambda sized: _Sized(graph, computed, self.lanes, *sized), sizes))
+        self._together, self._apart = graphs[: len(TOGETHER)], graphs[len(TOGETHER) :]
 
     def _precision(self, computed: str) -> str:
         return {"f32": "fp32"}.get(computed, computed)
@@ -59,7 +62,7 @@ class OpenVinoEngine:
 class _Sized:
     """The graph for batches of one size; smaller ones are filled up with nothing."""
 
-    def __init__(self, graph: Path, precision: str, size: int, threads: int, streams: int) -> None:
+    def __init__(self, graph: Path, precision: str, threads: int, size: int, streams: int) -> None:
         self.size = size
         compiled = compile_graph(graph, precision, threads, streams, batch=size)
         self._requests: SimpleQueue[tuple[ov.InferRequest, NDArray[np.uint8]]] = SimpleQueue()

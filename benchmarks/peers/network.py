@@ -18,8 +18,8 @@ from PIL import Image
 from app import engine
 from app.settings import Settings
 from model.checkpoint import Checkpoint
-from model.evaluate import load_graph
 from model.labels import probabilities
+from model.predict import load_graph
 from model.preprocess import native
 
 
