@@ -7,7 +7,6 @@ own reply, as in Hugging Face's text-embeddings-inference, whose queue this one 
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -35,7 +34,10 @@ CROWD = 256
 """… and the pictures that make a crowd."""
 
 WINDOW = 0.25
-"""Seconds over which that rate is measured."""
+"""Seconds over which that rate is measured …"""
+
+ENGINES_PART = 0.5
+"""… and until then, the part of the work for a picture that the engine is taken to be."""
 
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
 """Exceptions that a smaller batch may escape, by name: the second is torch's, which need not be there."""
@@ -112,7 +114,7 @@ class Batcher(Generic[Result]):
         self._run, self._recover = run, recover
         self._metrics = metrics
         self._admitted = 0
-        self._window_began, self._answered, self._rate = 0.0, 0, math.inf
+        self._window_began, self._answered, self._rate = 0.0, 0, 0.0
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -149,7 +151,7 @@ class Batcher(Generic[Result]):
         return self._admitted >= min(self.queue_size, max(CROWD, PATIENCE * self._pace()))
 
     def _pace(self) -> float:
-        """Pictures answered a second since there has been a crowd; without end while that is not known."""
+        """Pictures answered a second since there has been a crowd; guessed until that is known."""
         now = time.monotonic()
         if now - self._window_began >= WINDOW:
             self._rate = self._answered / (now - self._window_began)
@@ -171,7 +173,8 @@ class Batcher(Generic[Result]):
         if self.overloaded or self._admitted + count > self.queue_size:
             raise self.refuse(count)
         if self._admitted < CROWD <= self._admitted + count:
-            self._window_began, self._answered, self._rate = time.monotonic(), 0, math.inf
+            self._window_began, self._answered = time.monotonic(), 0
+            self._rate = ENGINES_PART / self._seconds_per_picture
         self._admitted += count
         try:
             yield
