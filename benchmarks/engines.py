@@ -38,8 +38,8 @@ from model.predict import load_graph, serving_pixels
 from model.preprocess import SIZE
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-CONCURRENT = (1, 64, 512)
-"""Pictures under way at once on the path."""
+CONCURRENT = (1, 64, 256)
+"""Pictures under way at once on the path; of more, a slow engine would refuse some."""
 
 
 @dataclass(frozen=True)
