@@ -104,11 +104,12 @@ class Batcher(Generic[Result]):
         *,
         lanes: int,
         max_batch_size: int,
+        max_block_size: int,
         queue_size: int,
         seconds_per_picture: float,
         metrics: Metrics,
     ) -> None:
-        self.max_batch_size = max_batch_size
+        self.max_batch_size, self._max_block_size = max_batch_size, max_block_size
         self.queue_size = queue_size
         self._seconds_per_picture = seconds_per_picture
         self._run, self._recover = run, recover
@@ -302,12 +303,17 @@ class Batcher(Generic[Result]):
         return batch
 
     def _share(self) -> int:
-        """How many pictures a free lane takes now: a small batch runs alone, on all that the engine has."""
+        """How many pictures a free lane takes now: a small batch runs alone, on all that the engine has.
+
+        More at once where they came as one array: they are answered together anyway.
+        """
         waiting, busy = len(self._queue), [size for size in self._computing if size]
         if busy and min(waiting, *busy) < SIDE_BY_SIDE:
             return 0
         free = len(self._computing) - len(busy)
-        return min(waiting, self.max_batch_size, max(SIDE_BY_SIDE, -(-waiting // free)))
+        block = waiting and self._queue[0].request.block is not None
+        largest = self._max_block_size if block else self.max_batch_size
+        return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // free)))
 
     def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 INLINE_BYTES = 16 * 1024
 """A file up to this size has its header read at once; decoding it may still take a thread."""
 
+BLOCK = 64
+"""Pictures that came as one array and are computed together, where that is more than the most useful batch."""
+
 AT_A_TIME = 8
 """Tiny pictures that are decoded each time around the event loop."""
 
@@ -75,6 +78,7 @@ class Classifier:
             self.served.recover,
             lanes=lanes(engine),
             max_batch_size=batch_size,
+            max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
             queue_size=settings.queue_size,
             seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
             metrics=metrics,

@@ -31,6 +31,9 @@ RUN = {
 
 NOT_RUN = {
     ("README.md", "Docker"): "needs a docker that may build",
+    ("docs/deployment.md", "Images"): "the same; make image-check builds both images and runs them",
+    ("docs/deployment.md", "Monitoring"): "the same; test_prometheus.py runs what is mounted there",
+    ("docs/scaling.md", "Which way"): "needs several machines; make ray-check runs it on a local cluster",
 }
 """By document and section, and why."""
 
@@ -104,7 +107,12 @@ def test_the_training_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -
     for line in lines.splitlines():
         words = shlex.split(line, comments=True)
         if words[:2] == ["make", "train"]:
-            said = subprocess.run(["make", "-n", *UP_TO_DATE, *words[1:]], cwd=ROOT, capture_output=True, text=True)
+            said = subprocess.run(
+                ["make", "-n", "--no-print-directory", *UP_TO_DATE, *words[1:]],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+            )
             _, _, arguments = said.stdout.strip().splitlines()[-1].partition(" -m model.train ")
             monkeypatch.setattr(sys, "argv", ["model.train", *shlex.split(arguments)])
             assert train._arguments().resume
