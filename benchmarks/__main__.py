@@ -90,7 +90,8 @@ def _integers(text: str) -> list[int]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    """What was asked for; not where things lie on this machine."""
+    return {name: value for name, value in values.items() if not isinstance(value, Path)}
 
 
 def _measure(
