@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import Server, failed_start, run_server
 
-from app.engine import has_vnni
+from app.engine import has_fast_int8
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
 from model.exported import Export
 
@@ -85,7 +85,7 @@ def test_int8_keeps_the_labels(pictures: list[tuple[str, bytes]]) -> None:
 def test_a_cpu_start_needs_no_torch(server: Server, client: httpx.Client) -> None:
     engine = client.get("/health").json()["engine"]
     if engine["device"] == "cpu":
-        int8 = has_vnni() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
+        int8 = has_fast_int8() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
         assert engine["name"] == ("openvino-int8" if int8 else "openvino")
         assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
 

@@ -61,6 +61,9 @@ class Load:
                 connection = socket.create_connection(self.address, timeout=60)
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError as error:  # accepted by the kernel, by nobody else
+                self.seen[type(error).__name__] += 1
+                return
             with connection, connection.makefile("rb") as file:
                 goes_on = True
                 while goes_on:
