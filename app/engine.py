@@ -141,7 +141,7 @@ def _choose_for_cpu(checkpoint: Checkpoint) -> str:
 
 
 def has_fast_int8() -> bool:
-    """Whether the CPU computes int8 at least twice as fast as single precision: VNNI does, and so does AVX2 without it."""
+    """Whether the CPU computes int8 at least twice as fast as single precision, as VNNI does, and AVX2 without it."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.api.problems import problem
+from app.corked import Corked
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
 
 LONGEST_HEAD = 64 * 1024
@@ -47,7 +48,7 @@ class Protocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:

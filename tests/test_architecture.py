@@ -88,20 +88,22 @@ ALLOWED = {
     "app.api.problems": set(),
     "app.api.schemas": set(),
     "app.api.direct": {"app.api.schemas"},
+    "app.api.short": {"app.api.direct", "app.api.problems"},
+    "app.api.connected": set(),
     "app.api.journal": set(),
     "app.api.observer": {"app.api.journal", "app.api.problems"},
     "app.api.door": {"app.api.journal", "app.api.observer", "app.api.problems", "app.batcher", "app.scores"},
     "app.api.documented": set(),
     "app.api.monitoring": {"app.api.documented", "app.api.service"},
     "app.api.predict": {"app.api.schemas", "app.api.body", "app.api.direct", "app.api.problems", "app.api.service"}
-    | {"app.classifier", "app.decode"},
+    | {"app.api.connected", "app.classifier", "app.decode"},
     "app.api.explanation": {"app.api.schemas", "app.api.direct", "app.api.predict", "app.api.service"},
     "app.api.page": set(),
     "app.api.tensors": set(),
     "app.api.answers": {"app.api.tensors", "app.scores"},
     "app.api.encodings": set(),
     "app.api.statistics": set(),
-    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.direct", "app.api.documented"}
+    "app.api.inference_v2": {"app.api.answers", "app.api.body", "app.api.connected", "app.api.documented"}
     | {"app.api.encodings"}
     | {"app.api.service", "app.api.statistics", "app.api.tensors"},
     "app.api.health": {"app.api.schemas", "app.api.service"},
@@ -117,9 +119,11 @@ ALLOWED = {
         "app.api.observer",
         "app.api.predict",
         "app.api.problems",
+        "app.api.short",
     }
     | {"app.api.service", "app.classifier", "app.engine", "app.keys"},
-    "app.protocol": {"app.api.problems"},
+    "app.corked": set(),
+    "app.protocol": {"app.api.problems", "app.corked"},
     "app.server": {"app.protocol"},
     "app.supervisor": {"app.server"},
     "app.__main__": {"app.main", "app.server", "app.supervisor"},

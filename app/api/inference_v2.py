@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from app.api.answers import Writer
 from app.api.body import read_body
-from app.api.direct import while_connected
+from app.api.connected import while_connected
 from app.api.documented import INDEX, INFER, INFER_VERSION, MODEL, MODELS, VERSION, protocol_errors
 from app.api.encodings import compress, decompress
 from app.api.service import Service

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import schemas
 from app.api.body import read_pictures
-from app.api.direct import DirectRoute, while_connected
+from app.api.connected import while_connected
+from app.api.direct import DirectRoute
 from app.api.problems import problem
 from app.api.service import Service
 from app.classifier import Classifier, Prediction

@@ -5,6 +5,7 @@ Under /v2 it is the Open Inference Protocol's {"error": "…"} instead, and what
 
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -24,10 +25,16 @@ def problem(error: ServiceError) -> dict[str, str | int]:
 
 def install(app: FastAPI) -> None:
     """Registers the handlers, the only place where an error becomes a response; async, or each would take a thread."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def of(request: Request, error: Exception) -> Response:
+    """The answer to what a handler raised; a defect of ours is logged, as the server would."""
+    handler = next(handler for kind, handler in HANDLERS.items() if isinstance(error, kind))
+    if handler is _unexpected:
+        log.error("a defect of the service", exc_info=error)
+    return await handler(request, error)
 
 
 def answer(scope: Scope, error: ServiceError) -> Response:
@@ -58,6 +65,15 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     """A defect of ours; the server logs its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return _answer(request, _problem(status, status.phrase, "a defect of the service", "internal-error"))
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    ServiceError: _service_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_exception,
+    Exception: _unexpected,
+}
+"""Looked through in this order."""
 
 
 def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str | int]:

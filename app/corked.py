@@ -1,0 +1,31 @@
+"""A transport that sends what was written to it together: an answer's head and body as one packet, not two."""
+
+import asyncio
+from typing import Any
+
+
+class Corked:
+    """Writes once each time around the event loop; all else is the transport's own."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._pieces: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._send)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        """Sends what was written, and ends the connection."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self.is_closing():
+            self._transport.write(b"".join(pieces))
