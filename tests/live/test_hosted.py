@@ -1,0 +1,48 @@
+"""create_app's application under plain uvicorn: the short way of /predict is no other than FastAPI's."""
+
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from conftest import Server, run_server
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Server]:
+    """On uvicorn's own protocol and log, with a middleware that was added to it."""
+    with run_server(sys.executable, "-m", "uvicorn", "live.hosted:app", "--port", "0") as running:
+        yield running
+
+
+def test_middleware_of_the_host_sees_every_request(elsewhere: Server, boot: bytes) -> None:
+    with elsewhere.client() as client:
+        answers = [
+            client.post("/predict", files={"file": boot}),
+            client.post("/predict/batch", files={"files": boot}),
+            client.post("/predict"),
+            client.get("/predict"),
+            client.get("/health"),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 405, 200]
+    assert {answer.headers["x-host"] for answer in answers} == {"elsewhere"}
+    assert answers[0].json()["label"] == "Ankle boot"
+    assert answers[3].headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_a_defect_of_ours_is_logged_and_told_as_one(elsewhere: Server, boot: bytes, path: str) -> None:
+    """The short way and FastAPI's alike: a problem without a trace, and the trace in the log."""
+    before = len(elsewhere.log)
+    with elsewhere.client() as client:
+        answer = client.post(path, files={"file": boot}, headers={"x-defect": "1"})
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    with elsewhere.client() as client:  # the server may end a connection on which it failed
+        assert client.post(path, files={"file": boot}).status_code == 200
+    assert "Traceback" in "".join(elsewhere.log[before:])
+
+
+def test_the_path_with_more_behind_it_is_fastapis(elsewhere: Server, boot: bytes) -> None:
+    with elsewhere.client() as client:
+        answer: httpx.Response = client.post("/predict/", files={"file": boot}, follow_redirects=True)
+    assert answer.status_code == 200
