@@ -76,10 +76,12 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", choices=[*LIMITS], default=list(LIMITS), help="cpu, gpu; both without")
+    parser.add_argument("targets", nargs="*", choices=[*LIMITS], help="cpu, gpu; both without")
     parser.add_argument("--storage", type=Path, help="where, to be left there; without it a temporary folder")
     parser.add_argument("--run-only", action="store_true", help="what an earlier call has built in --storage")
-    return parser.parse_args(given[:end]), given[end + 1 :]
+    options = parser.parse_args(given[:end])
+    options.targets = options.targets or list(LIMITS)  # as a default, argparse would not find it among the choices
+    return options, given[end + 1 :]
 
 
 def make_base(storage: Storage, folder: Path) -> None:
