@@ -76,11 +76,13 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", choices=[*LIMITS], help="cpu, gpu; both without")
+    parser.add_argument("targets", nargs="*", metavar="target", help="cpu, gpu; both without")
     parser.add_argument("--storage", type=Path, help="where, to be left there; without it a temporary folder")
     parser.add_argument("--run-only", action="store_true", help="what an earlier call has built in --storage")
     options = parser.parse_args(given[:end])
-    options.targets = options.targets or list(LIMITS)  # as a default, argparse would not find it among the choices
+    options.targets = options.targets or list(LIMITS)
+    if unknown := set(options.targets) - set(LIMITS):
+        parser.error(f"{', '.join(unknown)}: there are {' and '.join(LIMITS)}")
     return options, given[end + 1 :]
 
 
