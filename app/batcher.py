@@ -1,4 +1,4 @@
-"""Many pictures → one batch: a bounded queue and a thread for each lane of the engine, no timer.
+"""Many pictures → one batch: a queue (app.admission bounds it) and a thread for each lane of the engine, no timer.
 
 A lane that is free takes what waits, up to the largest useful batch, or its share where others are free too;
 while all are busy the next batch forms. A lone request waits for nobody. Each entry carries the way to its
@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,25 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.cores import SIDE_BY_SIDE, step_back
-from app.errors import DeadlinePassed, EngineFailed, NotReady, QueueFull, ServiceError
+from app.errors import DeadlinePassed, EngineFailed, NotReady, ServiceError
 from app.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Pixels = NDArray[np.uint8]
-
-PATIENCE = 0.5
-"""Seconds of work, at the rate at which a crowd is answered, beyond which no more is let in …"""
-
-CROWD = 256
-"""… and the pictures that make a crowd."""
-
-WINDOW = 0.25
-"""Seconds over which that rate is measured …"""
-
-ENGINES_PART = 0.5
-"""… and until then, the part of the work for a picture that the engine is taken to be."""
 
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
 """Exceptions that a smaller batch may escape, by name: the second is torch's, which need not be there."""
@@ -105,17 +92,11 @@ class Batcher(Generic[Result]):
         lanes: int,
         max_batch_size: int,
         max_block_size: int,
-        queue_size: int,
-        seconds_per_picture: float,
         metrics: Metrics,
     ) -> None:
         self.max_batch_size, self._max_block_size = max_batch_size, max_block_size
-        self.queue_size = queue_size
-        self._seconds_per_picture = seconds_per_picture
         self._run, self._recover = run, recover
         self._metrics = metrics
-        self._admitted = 0
-        self._window_began, self._answered, self._rate = 0.0, 0, 0.0
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -142,52 +123,10 @@ class Batcher(Generic[Result]):
         return len(self._queue)
 
     @property
-    def overloaded(self) -> bool:
-        """Whether one more picture is refused.
-
-        The queue is full, or there is a crowd that would have to wait for long: more would only wait longer.
-        """
-        if self._admitted < CROWD:
-            return self._admitted >= self.queue_size
-        return self._admitted >= min(self.queue_size, max(CROWD, PATIENCE * self._pace()))
-
-    def _pace(self) -> float:
-        """Pictures answered a second since there has been a crowd; guessed until that is known."""
-        now = time.monotonic()
-        if now - self._window_began >= WINDOW:
-            self._rate = self._answered / (now - self._window_began)
-            self._window_began, self._answered = now, 0
-        return self._rate
-
-    @property
     def stuck(self) -> float:
         """Seconds for which a lane has been busy with one batch, or none has managed a single picture."""
         since = [start for start in (*self._busy_since, self._failing_since) if start is not None]
         return time.monotonic() - min(since) if since else 0.0
-
-    @contextmanager
-    def admit(self, count: int) -> Iterator[None]:
-        """Takes places for pictures that are on their way, from before their decoding to their answer.
-
-        Raises QueueFull.
-        """
-        if self.overloaded or self._admitted + count > self.queue_size:
-            raise self.refuse(count)
-        if self._admitted < CROWD <= self._admitted + count:
-            self._window_began, self._answered = time.monotonic(), 0
-            self._rate = ENGINES_PART / self._seconds_per_picture
-        self._admitted += count
-        try:
-            yield
-        finally:
-            self._admitted -= count
-            self._answered += count
-
-    def refuse(self, count: int) -> QueueFull:
-        """What is said to who is not let in."""
-        self._metrics.dropped("rejected", count)
-        seconds = self._admitted * self._seconds_per_picture
-        return QueueFull(f"{self._admitted} pictures are under way already", retry_after=seconds)
 
     async def submit(
         self, pictures: Sequence[Pixels] | Pixels, deadline: float, *, urgent: bool = False
@@ -326,8 +265,6 @@ class Batcher(Generic[Result]):
             return self._retry(batch, error)
         inference = time.monotonic() - started
         self._metrics.batch(len(batch), inference)
-        per_picture = inference / len(batch) / len(self._threads)
-        self._seconds_per_picture += 0.1 * (per_picture - self._seconds_per_picture)
         return [
             Answer(result, len(batch), started - entry.request.submitted, inference)
             for entry, result in zip(batch, results, strict=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from app.admission import Admission
 from app.batcher import Answer, Batcher
 from app.budget import Decoding
 from app.cores import usable_cores
@@ -38,6 +39,9 @@ INLINE_BYTES = 16 * 1024
 
 BLOCK = 64
 """Pictures that came as one array and are computed together, where that is more than the most useful batch."""
+
+ENGINES_PART = 0.5
+"""Of the work for a picture, what the engine is taken to be until a crowd has been answered."""
 
 AT_A_TIME = 8
 """Tiny pictures that are decoded each time around the event loop."""
@@ -79,10 +83,10 @@ class Classifier:
             lanes=lanes(engine),
             max_batch_size=batch_size,
             max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
-            queue_size=settings.queue_size,
-            seconds_per_picture=min(seconds / size for size, seconds in self.capacity.items()),
             metrics=metrics,
         )
+        rate = max(size / seconds for size, seconds in self.capacity.items())
+        self.admission = Admission(settings.queue_size, ENGINES_PART * rate, metrics)
         self._turns = Turns(AT_A_TIME)
         self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
@@ -116,7 +120,7 @@ class Classifier:
     async def classify(self, data: bytes, mode: Mode = "auto", background: Ground = "auto") -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
-        with self.batcher.admit(1):
+        with self.admission.admit(1):
             prepared = await self._prepare(data, mode, background, deadline)
             (outcome,) = await self.batcher.submit([prepared.preprocessed.pixels], deadline)
         prediction = self._joined(prepared, outcome)
@@ -132,7 +136,7 @@ class Classifier:
         Raises QueueFull or NotReady for all of them together.
         """
         deadline = time.monotonic() + self.settings.request_timeout
-        with self.batcher.admit(len(pictures)):
+        with self.admission.admit(len(pictures)):
             prepared = await asyncio.gather(
                 *(self._prepare_or_error(data, mode, background, deadline) for data in pictures)
             )
@@ -146,7 +150,7 @@ class Classifier:
         All or nothing: raises the ServiceError of the first that gets no answer; an unusable file is called image[i].
         """
         deadline = time.monotonic() + self.settings.request_timeout
-        with self.batcher.admit(sum(map(len, tensors))):
+        with self.admission.admit(sum(map(len, tensors))):
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
             outcomes = await self.batcher.submit(pixels, deadline)

@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "service": Service(used, classifier, keys),
             "uploads": Uploads(BODIES * used.max_upload_bytes),
             "reload": classifier.reload,
-            "door": Door(classifier.batcher, journal),
+            "door": Door(classifier.admission, journal),
         }
         try:
             await asyncio.wait_for(classifier.stop(), LAST_BATCH)

@@ -37,7 +37,11 @@ class Settings(BaseSettings):
         PositiveInt | None, Field(description="Largest batch; without it the one that warm-up finds most useful")
     ] = None
     queue_size: Annotated[
-        int, Field(ge=MAX_PICTURES, description="Pictures that may wait before new ones are refused")
+        int,
+        Field(
+            ge=MAX_PICTURES,
+            description="Pictures under way before more are refused; beyond 256, no more than half a second's work",
+        ),
     ] = 1024
     request_timeout: Annotated[PositiveFloat, Field(description="Seconds from the body's arrival to the answer")] = 10.0
     header_timeout: Annotated[

@@ -7,11 +7,10 @@ import json
 
 from starlette.types import Scope
 
+from app.admission import Admission
 from app.api.journal import Journal
 from app.api.observer import CAREFUL
 from app.api.problems import problem
-from app.batcher import Batcher
-from app.scores import Scores
 
 PATHS = {"/predict", "/predict/batch", "/explain"}
 """Of requests with pictures; others of them meet the same refusal behind their body."""
@@ -20,19 +19,19 @@ PATHS = {"/predict", "/predict/batch", "/explain"}
 class Door:
     """For app.protocol, which asks it with a request's head."""
 
-    def __init__(self, batcher: Batcher[Scores], journal: Journal) -> None:
-        self._batcher, self._journal = batcher, journal
+    def __init__(self, admission: Admission, journal: Journal) -> None:
+        self._admission, self._journal = admission, journal
 
     def refusal(self, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
         """Status, headers and body of the answer to a request that is not let in; None for one that is.
 
         A browser's from another origin is, for only CORS' own headers make an answer readable to it.
         """
-        if not self._batcher.overloaded or scope["method"] != "POST" or scope["path"] not in PATHS:
+        if not self._admission.overloaded or scope["method"] != "POST" or scope["path"] not in PATHS:
             return None
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
-        error = self._batcher.refuse(1)
+        error = self._admission.refuse(1)
         request_id = self._journal.id_of(scope["headers"])
         body = json.dumps(problem(error)).encode()
         headers = [

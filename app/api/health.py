@@ -35,7 +35,8 @@ async def live(request: Request, response: Response) -> schemas.Live:
 
 def _health(service: Service, status: str, reason: str | None) -> schemas.Health:
     classifier = service.classifier
-    checkpoint, engine, batcher = classifier.checkpoint, classifier.engine, classifier.batcher
+    checkpoint, engine = classifier.checkpoint, classifier.engine
+    batcher, admission = classifier.batcher, classifier.admission
     return schemas.Health(
         status=status,
         reason=reason,
@@ -52,5 +53,5 @@ def _health(service: Service, status: str, reason: str | None) -> schemas.Health
             max_batch_size=batcher.max_batch_size,
             pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
         ),
-        queue=schemas.Queue(images=batcher.waiting, limit=batcher.queue_size, overloaded=batcher.overloaded),
+        queue=schemas.Queue(images=batcher.waiting, limit=admission.limit, overloaded=admission.overloaded),
     )

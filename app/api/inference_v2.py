@@ -128,8 +128,8 @@ async def infer(request: Request) -> Response:
     model = _Model(request)
     classifier = model.service.classifier
     asked = await _parsed(request, model.service)
-    if asked.count > classifier.batcher.queue_size:
-        raise TooManyPictures(f"{asked.count} pictures in one request; at most {classifier.batcher.queue_size}")
+    if asked.count > classifier.admission.limit:
+        raise TooManyPictures(f"{asked.count} pictures in one request; at most {classifier.admission.limit}")
     async with while_connected(request):
         scores = await classifier.score(asked.tensors)
     body, headers = Writer(asked, model.name, model.version, classifier.checkpoint.metadata.classes)(scores)
