@@ -36,8 +36,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 GAIN = 1.05
 """Warm-up tries no larger batches once one is not so many times as fast as the best of the smaller ones."""
 
-RUNS = 3
-"""Of each size."""
+RUNS, ENOUGH = 3, 0.1
+"""Of each size, and seconds after which no further one is begun: long ones vary little."""
 
 LONGEST_BATCH = 0.25
 """Seconds: warm-up tries no larger batches once one takes longer, however well they would do."""
@@ -187,7 +187,7 @@ def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     with ThreadPoolExecutor(count) as threads:
         for size in BATCH_SIZES:
             batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
-            taken = min(_timed(engine, batches, threads) for _ in range(RUNS))
+            taken = _timed(engine, batches, threads)
             best = max((n / s for n, s in seconds.items()), default=0.0)
             seconds[size] = taken / count
             if size > FEWEST and size / seconds[size] < GAIN * best:
@@ -210,7 +210,11 @@ def lanes(engine: Engine) -> int:
 
 
 def _timed(engine: Engine, batches: list[NDArray[np.uint8]], threads: ThreadPoolExecutor) -> float:
-    started = time.perf_counter()
-    for _ in threads.map(engine, batches):
-        pass
-    return time.perf_counter() - started
+    """Seconds for the batches side by side, the best of some runs."""
+    times: list[float] = []
+    while not times or (len(times) < RUNS and sum(times) < ENOUGH):
+        started = time.perf_counter()
+        for _ in threads.map(engine, batches):
+            pass
+        times.append(time.perf_counter() - started)
+    return min(times)
