@@ -36,7 +36,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 GAIN = 1.05
 """Warm-up tries no larger batches once one is not so many times as fast as the best of the smaller ones."""
 
-RUNS, ENOUGH = 3, 0.1
+RUNS, ENOUGH = 3, 0.05
 """Of each size, and seconds after which no further one is begun: long ones vary little."""
 
 LONGEST_BATCH = 0.25
