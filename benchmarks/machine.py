@@ -19,6 +19,8 @@ PRECISIONS = {
     "cpu": {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8},
     "cuda": {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8},
 }
+INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")
+
 MULTIPLYING = 1.0
 """Seconds, at least, that the matrix products are repeated for."""
 
@@ -36,11 +38,14 @@ def describe() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    """Its name, and what it has to multiply with: that tells two of the same name apart."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.machine()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = set(known.get("flags", "").split())
+    return " ".join([known.get("model name", platform.machine()), *(name for name in INSTRUCTIONS if name in flags)])
 
 
 def _version(package: str) -> str | None:

@@ -1,7 +1,7 @@
 """A checkpoint's network over many pictures, in single precision, for measuring and fitting."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from model.checkpoint import Checkpoint
-from model.data import Split
 from model.googlenet import GoogLeNet, InferenceGraph
 from model.preprocess import SIZE, native, preprocess
+
+if TYPE_CHECKING:  # the network also runs where there is no torchvision to read data with
+    from model.data import Split
 
 
 class Outputs(NamedTuple):
@@ -67,7 +69,7 @@ def predict(graph: InferenceGraph, pixels: Tensor, batch_size: int = 250) -> Ten
     return torch.cat([graph(batch)[0] for batch in torch.split(pixels, batch_size)])
 
 
-def accuracy(graph: InferenceGraph, split: Split) -> float:
+def accuracy(graph: InferenceGraph, split: "Split") -> float:
     """Fraction of the pictures whose likeliest class is the right one."""
     predicted = predict(graph, serving_pixels(split.pixels)).argmax(1)
     return (predicted == split.labels).double().mean().item()
