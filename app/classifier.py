@@ -86,11 +86,10 @@ class Classifier:
             metrics=metrics,
         )
         rate = max(size / seconds for size, seconds in self.capacity.items())
-        self.admission = Admission(settings.queue_size, ENGINES_PART * rate, metrics)
+        self.admission = Admission(settings.queue_size, ENGINES_PART * rate, settings.request_timeout, metrics)
         self._turns = Turns(AT_A_TIME)
         self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-        metrics.queue_limit.set(settings.queue_size)
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",

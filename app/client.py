@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.api.schemas import Explanation, Health, Prediction, Predictions
 from app.encode import Picture, encode, portions
@@ -30,6 +30,7 @@ URL = "http://127.0.0.1:8000"
 
 Result = Prediction | ServiceError
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds: the back-off doubles from the first to the longest, and by chance only a part of it is waited."""
@@ -61,6 +62,8 @@ class AsyncClient:
     """
 
     def __init__(self, url: str = URL, *, api_key: str | None = None, timeout: float = 30.0, attempts: int = 5) -> None:
+        if attempts < 1:
+            raise ValueError("attempts: at least one is needed")
         self.timeout, self.attempts = timeout, attempts
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, limits=httpx.Limits())  # noqa: S113 – timed as a whole, in _once
@@ -83,7 +86,7 @@ class AsyncClient:
     async def explain(self, picture: Picture, **asked: Unpack[Asked]) -> Explanation:
         """`predict` with the class activation maps and the picture that the network saw."""
         response = await self._request("/explain", asked, content=await _one(picture), headers=RAW)
-        return Explanation.model_validate_json(response.content)
+        return _read(Explanation, response)
 
     async def predict_many(
         self, pictures: Iterable[Picture], *, concurrency: int = 4, **asked: Unpack[Asked]
@@ -105,10 +108,7 @@ class AsyncClient:
     async def health(self) -> Health:
         """What the service says of itself, ready or not. Raises ServiceError if it does not answer that."""
         response = await self._once("GET", "/health", asyncio.get_running_loop().time() + self.timeout)
-        try:
-            return Health.model_validate_json(response.content)
-        except ValidationError:
-            raise error_in(response) from None
+        return _read(Health, response)
 
     async def _parts(
         self, pictures: Iterable[Picture], concurrency: int, asked: Asked
@@ -142,11 +142,11 @@ class AsyncClient:
             return [await self._predict_or_error(pictures[0], asked)]
         try:
             response = await self._request("/predict/batch", asked, files=[("files", data) for data in pictures])
+            entries = _read(Predictions, response).predictions
         except (BodyTooLarge, TooManyPictures):
             return [await self._predict_or_error(data, asked) for data in pictures]
         except ServiceError as error:
             return [error] * len(pictures)
-        entries = Predictions.model_validate_json(response.content).predictions
         results: list[Result] = [e if isinstance(e, Prediction) else error_of(e.error) for e in entries]
         for i, result in enumerate(results):
             if isinstance(result, Unavailable):
@@ -161,7 +161,7 @@ class AsyncClient:
 
     async def _predict(self, data: bytes, asked: Asked) -> Prediction:
         response = await self._request("/predict", asked, content=data, headers=RAW)
-        return Prediction.model_validate_json(response.content)
+        return _read(Prediction, response)
 
     async def _request(self, path: str, asked: Asked, **body: Any) -> httpx.Response:
         """The successful answer of one of the attempts. Raises ServiceError."""
@@ -178,7 +178,9 @@ class AsyncClient:
             except ConnectionFailed as error:
                 failure = error
             pause = (pause or 0) + random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311
-            again = isinstance(failure, Unavailable | ConnectionFailed) and attempt + 1 < self.attempts
+            again = (
+                failure.status == Unavailable.status or isinstance(failure, ConnectionFailed)
+            ) and attempt + 1 < self.attempts
             if not again or loop.time() + pause >= deadline:
                 break
             await asyncio.sleep(pause)
@@ -258,6 +260,14 @@ class Client:
         except BaseException:  # Ctrl-C above all
             future.cancel()
             raise
+
+
+def _read(model: type[M], response: httpx.Response) -> M:
+    """Raises ServiceError for an answer that is none of these."""
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError:
+        raise error_in(response) from None
 
 
 async def _next(parts: AsyncIterator[list[Result]]) -> list[Result]:

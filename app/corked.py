@@ -5,10 +5,13 @@ from typing import Any
 
 
 class Corked:
-    """Writes once each time around the event loop; all else is the transport's own."""
+    """Writes once each time around the event loop; all else is the transport's own.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    `patience`: seconds in which the last of it has to be taken once the connection is to end.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, patience: float) -> None:
+        self._transport, self._loop, self._patience = transport, loop, patience
         self._pieces: list[bytes] = []
         self.is_closing = transport.is_closing
 
@@ -24,6 +27,8 @@ class Corked:
         """Sends what was written, and ends the connection."""
         self._send()
         self._transport.close()
+        if self._transport.get_write_buffer_size():  # a transport that closes waits for its client without end
+            self._loop.call_later(self._patience, self._transport.abort)
 
     def _send(self) -> None:
         pieces, self._pieces = self._pieces, []

@@ -141,12 +141,12 @@ def _choose_for_cpu(checkpoint: Checkpoint) -> str:
 
 
 def has_fast_int8() -> bool:
-    """Whether the CPU computes int8 at least twice as fast as single precision, as VNNI does, and AVX2 without it."""
+    """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; with VNNI on top it is more."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
-    return not flags.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8", "avx2"})
+    return "avx2" in flags
 
 
 def _has_gpu() -> bool:

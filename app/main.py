@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=importlib.metadata.version("fashion-googlenet"),
         lifespan=lifespan,
     )
-    short.include(app, predict.api)
+    short.include(app, predict.api)  # before the middleware
     app.include_router(explanation.api)
     app.include_router(health.api)
     app.include_router(monitoring.api)

@@ -14,6 +14,9 @@ from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, Servic
 LONGEST_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
 
+PIPELINED = 64
+"""Requests that a connection may send before the first of them is answered."""
+
 WRITE_TIMEOUT = 20.0
 """Seconds in which a client that does not read its answer loses its connection."""
 
@@ -48,7 +51,7 @@ class Protocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Corked(transport, self.loop, WRITE_TIMEOUT))  # type: ignore[arg-type]
         self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,6 +74,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError(f"more than {PIPELINED} requests without waiting for an answer")  # ends the connection
         self._in_head = False
         if self._timer:
             self._end_timer()

@@ -44,12 +44,14 @@ class Served:
             return False
         self._metrics.engine_restarts.inc()
         try:
-            self.now = checkpoint, build(self._settings, checkpoint)
+            replacement = build(self._settings, checkpoint)
         except BaseException as error:
             log.error("the engine could not be restarted: %s: %s", type(error).__name__, error)
             self._not_before = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             return False
+        if self.now[0] is checkpoint:  # and no other has been taken up meanwhile
+            self.now = checkpoint, replacement
         log.warning("the engine has been restarted")
         self._pause = FIRST_PAUSE
         return True

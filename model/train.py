@@ -263,7 +263,10 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
 
 def _autocast(device: torch.device) -> torch.autocast:
     """bf16, but not on a CPU that has to imitate it, which takes ten times as long as single precision."""
-    computes_bf16 = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    computes_bf16 = device.type != "cpu" or (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=computes_bf16)
 
 

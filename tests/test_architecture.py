@@ -89,7 +89,7 @@ ALLOWED = {
     "app.api.problems": set(),
     "app.api.schemas": set(),
     "app.api.direct": {"app.api.schemas"},
-    "app.api.short": {"app.api.direct", "app.api.problems"},
+    "app.api.short": {"app.api.direct"},
     "app.api.connected": set(),
     "app.api.journal": set(),
     "app.api.observer": {"app.api.journal", "app.api.problems"},

@@ -21,6 +21,7 @@ class while_connected:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._watcher: asyncio.Task[None] | None = None
+        self._inside = True
 
     async def __aenter__(self) -> None:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -32,7 +33,7 @@ class while_connected:
         self._timer.cancel()
         if self._watcher is None:
             return
-        left = self._watcher.done()
+        left, self._inside = self._watcher.done(), False
         self._watcher.cancel()
         if left and isinstance(error, asyncio.CancelledError):
             self._task.uncancel()
@@ -41,7 +42,11 @@ class while_connected:
 
     def _watch(self) -> None:
         self._watcher = self._task.get_loop().create_task(self._until_gone())
-        self._watcher.add_done_callback(lambda done: None if done.cancelled() else self._task.cancel())
+        self._watcher.add_done_callback(self._leave)
+
+    def _leave(self, watcher: "asyncio.Task[None]") -> None:
+        if self._inside and not watcher.cancelled():
+            self._task.cancel()
 
     async def _until_gone(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.api import schemas
-from app.api.service import Service
+from app.api.service import Service, draining
 
 api = APIRouter(tags=["Health"])
 
@@ -14,12 +14,8 @@ async def ready(request: Request, response: Response) -> schemas.Health:
     """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
     service = Service.of(request)
     response.headers["Cache-Control"] = "no-store"
-    if getattr(request.state, "draining", False):  # said by app.server
-        reason: str | None = "the service is stopping"
-        status = "draining"
-    else:
-        reason = await service.failure()
-        status = "unready" if reason else "ready"
+    reason = await service.reason(request)
+    status = "draining" if draining(request) else "unready" if reason else "ready"
     response.status_code = 503 if reason else 200
     return _health(service, status, reason)
 

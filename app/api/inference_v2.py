@@ -15,7 +15,7 @@ from app.api.encodings import compress, decompress
 from app.api.service import Service
 from app.api.statistics import statistics
 from app.api.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse, parse_json
-from app.errors import InvalidRequest, TooManyPictures, UnknownModel
+from app.errors import InvalidRequest, UnknownModel
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 """Triton's, as far as they are here whole."""
@@ -47,7 +47,7 @@ async def live() -> dict[str, bool]:
 @api.get("/health/ready", summary="Does it classify?", responses=protocol_errors(503))
 async def ready(request: Request) -> JSONResponse:
     """As /health/ready. Both fields, for the specification says `live` and KServe's client reads `ready`."""
-    failed = bool(await Service.of(request).failure())
+    failed = bool(await Service.of(request).reason(request))
     return JSONResponse({"live": True, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"})
 
 
@@ -77,7 +77,7 @@ async def metadata(request: Request) -> dict[str, Any]:
 @api.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?", **VERSION)
 async def model_ready(request: Request) -> JSONResponse:
     model = _Model(request)
-    failed = bool(await model.service.failure())
+    failed = bool(await model.service.reason(request))
     return JSONResponse(
         {"name": model.name, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"}
     )
@@ -109,11 +109,11 @@ async def config(request: Request) -> dict[str, Any]:
 async def index(request: Request) -> list[dict[str, str]]:
     model = _Model(request)
     settings = model.service.settings
-    chunks = await read_body(request, limit=settings.max_upload_bytes, timeout=settings.body_timeout)
+    chunks = await read_body(request, limit=INLINE_BYTES, timeout=settings.body_timeout)
     only_ready = parse_json(bytearray().join(chunks)).get("ready", False)
     if not isinstance(only_ready, bool):
         raise InvalidRequest("ready is not a boolean")
-    reason = await model.service.failure()
+    reason = await model.service.reason(request)
     if reason and only_ready:
         return []
     state = "UNAVAILABLE" if reason else "READY"
@@ -128,8 +128,6 @@ async def infer(request: Request) -> Response:
     model = _Model(request)
     classifier = model.service.classifier
     asked = await _parsed(request, model.service)
-    if asked.count > classifier.admission.limit:
-        raise TooManyPictures(f"{asked.count} pictures in one request; at most {classifier.admission.limit}")
     async with while_connected(request):
         scores = await classifier.score(asked.tensors)
     body, headers = Writer(asked, model.name, model.version, classifier.checkpoint.metadata.classes)(scores)
@@ -161,11 +159,13 @@ async def _parsed(request: Request, service: Service) -> InferRequest:
     settings = service.settings
     chunks = await read_body(request, limit=settings.max_upload_bytes, timeout=settings.body_timeout)
     body = bytearray().join(chunks)  # not bytes: the engines want memory that could be written to
-    encoding, header_length = request.headers.get("content-encoding", ""), request.headers.get(HEADER_LENGTH)
-
-    def work() -> InferRequest:
-        return parse(decompress(body, encoding, settings.max_upload_bytes), header_length)
-
-    if encoding or (header_length is None and len(body) > INLINE_BYTES):
-        return await asyncio.to_thread(work)
-    return work()
+    encoding, header_length = request.headers.get("content-encoding"), request.headers.get(HEADER_LENGTH)
+    if encoding:
+        body = await asyncio.to_thread(decompress, body, encoding, settings.max_upload_bytes)
+        request.state.uploads.add(request.scope, len(body))
+    limit = service.classifier.admission.limit
+    json_bytes = int(header_length[:12]) if header_length and header_length.isdecimal() else len(body)
+    if json_bytes <= INLINE_BYTES:
+        return parse(body, header_length, limit)
+    async with service.parsing:
+        return await asyncio.to_thread(parse, body, header_length, limit)

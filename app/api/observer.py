@@ -1,6 +1,7 @@
 """Sees every request come and go: times it, gives it an id, has it noted."""
 
 import asyncio
+import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +10,8 @@ from app.api import problems
 from app.api.journal import Journal
 from app.budget import UPLOADED
 from app.errors import NotReady
+
+log = logging.getLogger(__name__)
 
 LEFT = 499
 """The status of a request whose client left before an answer began, as nginx writes it."""
@@ -52,10 +55,15 @@ class Observer:
             if status != LEFT:
                 raise
             await problems.answer(scope, NotReady("the service is stopping"))(scope, receive, send_and_see)
+        except Exception:  # a defect of ours
+            if status != LEFT:
+                raise
+            log.exception("%s %s failed", scope["method"], _route(scope))
+            await problems.defect(scope)(scope, receive, send_and_see)
         finally:
             if UPLOADED in scope:
                 scope["state"]["uploads"].end(scope)
-            if "gone" in scope:  # app.api.direct and app.api.body say so
+            if "gone" in scope:  # app.api.connected and app.api.body say so
                 status = LEFT
             self.journal.note(scope, request_id, _route(scope), status, time.monotonic() - started)
 

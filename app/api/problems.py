@@ -4,8 +4,6 @@ Under /v2 it is the Open Inference Protocol's {"error": "…"} instead, and what
 """
 
 import json
-import logging
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -15,8 +13,6 @@ from starlette.types import Scope
 
 from app.errors import InvalidParameter, ServiceError
 
-log = logging.getLogger(__name__)
-
 
 def problem(error: ServiceError) -> dict[str, str | int]:
     """The body, also used for single pictures of a batch."""
@@ -25,16 +21,16 @@ def problem(error: ServiceError) -> dict[str, str | int]:
 
 def install(app: FastAPI) -> None:
     """Registers the handlers, the only place where an error becomes a response; async, or each would take a thread."""
-    for kind, handler in HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
 
 
-async def of(request: Request, error: Exception) -> Response:
-    """The answer to what a handler raised; a defect of ours is logged, as the server would."""
-    handler = next(handler for kind, handler in HANDLERS.items() if isinstance(error, kind))
-    if handler is _unexpected:
-        log.error("a defect of the service", exc_info=error)
-    return await handler(request, error)
+def defect(scope: Scope) -> Response:
+    """The answer where a defect of ours has been logged (app.api.observer)."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    body = _problem(status, status.phrase, "a defect of the service", "internal-error")
+    return _answer(Request(scope), body)
 
 
 def answer(scope: Scope, error: ServiceError) -> Response:
@@ -59,21 +55,6 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.name.lower().replace("_", "-")
     return _answer(request, _problem(status, status.phrase, status.description, code), dict(error.headers or {}))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A defect of ours; the server logs its traceback."""
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return _answer(request, _problem(status, status.phrase, "a defect of the service", "internal-error"))
-
-
-HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    ServiceError: _service_error,
-    RequestValidationError: _validation_error,
-    HTTPException: _http_exception,
-    Exception: _unexpected,
-}
-"""Looked through in this order."""
 
 
 def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str | int]:

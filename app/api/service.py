@@ -19,6 +19,11 @@ PROBE_TIMEOUT = 4.0
 """Seconds after which the known picture counts as unanswered."""
 
 
+def draining(request: Request) -> bool:
+    """Whether the process has been told to end; app.server says so."""
+    return getattr(request.state, "draining", False)
+
+
 class Service:
     """One for each start of the application; handed to requests as their state."""
 
@@ -27,6 +32,8 @@ class Service:
         self._golden = itertools.cycle(range(len(classifier.checkpoint.golden.pixels)))
         self._probe: asyncio.Task[str | None] | None = None
         self._fresh_until = 0.0
+        self.parsing = asyncio.Lock()
+        """Held while a large body of JSON is parsed: what becomes of it may take many times as much memory."""
 
     @staticmethod
     def of(request: Request) -> "Service":
@@ -35,6 +42,12 @@ class Service:
         if not isinstance(service, Service):
             raise NotReady("the service has not been started")
         return service
+
+    async def reason(self, request: Request) -> str | None:
+        """Why no more should be sent here; None if it is ready."""
+        if draining(request):
+            return "the service is stopping"
+        return await self.failure()
 
     async def failure(self) -> str | None:
         """None if a known picture was classified correctly at most a second ago, else what went wrong.

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InvalidRequest, MalformedBody
+from app.errors import InvalidRequest, MalformedBody, TooManyPictures
 from model.preprocess import SIZE
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -24,6 +24,10 @@ INPUTS: dict[str, tuple[str, tuple[int, ...]]] = {"image": ("BYTES", ()), "pixel
 """Name → datatype and shape of one picture: a file in any format that is read, or what the network takes."""
 
 OUTPUTS = ("probabilities", "logits", "label")
+
+STRUCTURE, MOST_VALUES = (b"[", b"{", b'"'), 250_000
+"""What begins a list, an object or a string, each of which takes many times its bytes in memory; a request of 1,024
+pictures' pixels in nested lists has some 100,000."""
 
 UNSHARED = "shared memory is not supported"
 
@@ -51,10 +55,11 @@ class InferRequest:
         return sum(map(len, self.tensors))
 
 
-def parse(body: bytearray, header_length: str | None) -> InferRequest:
+def parse(body: bytearray, header_length: str | None, limit: int) -> InferRequest:
     """`header_length` is the header of that name: how much of the body is JSON, all of it without the header.
 
-    0 stands for a raw request: the body is one picture's file. Raises MalformedBody or InvalidRequest.
+    0 stands for a raw request: the body is one picture's file. Raises MalformedBody or InvalidRequest, and
+    TooManyPictures for more than `limit`, before their data is looked at.
     """
     if header_length is None:
         size = len(body)
@@ -70,11 +75,13 @@ def parse(body: bytearray, header_length: str | None) -> InferRequest:
     request_id = document.get("id")
     if not isinstance(request_id, str | None):
         raise InvalidRequest("id is not a string")
-    tensors = _inputs(_objects(document, "inputs"), memoryview(body)[size:])
+    tensors = _inputs(_objects(document, "inputs"), memoryview(body)[size:], limit)
     return InferRequest(request_id, tensors, _outputs(document))
 
 
 def _json(text: bytearray) -> dict[str, Any]:
+    if sum(map(text.count, STRUCTURE)) > MOST_VALUES:
+        raise InvalidRequest(f"the request's JSON has more than {MOST_VALUES} lists, objects and strings")
     try:
         document = json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -93,14 +100,17 @@ def _not_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _inputs(given: list[dict[str, Any]], binary: memoryview) -> list[NDArray[np.uint8] | list[bytes]]:
+def _inputs(given: list[dict[str, Any]], binary: memoryview, limit: int) -> list[NDArray[np.uint8] | list[bytes]]:
     tensors: dict[str, NDArray[np.uint8] | list[bytes]] = {}
-    at = 0
+    at = total = 0
     for tensor in given:
         name = _name(tensor, "input", INPUTS)
         if name in tensors:
             raise InvalidRequest(f"input {name} is given twice")
         count = _count(name, tensor)
+        total += count
+        if total > limit:
+            raise TooManyPictures(f"{total} pictures in one request; at most {limit}")
         parameters = _parameters(tensor, name)
         size, data = parameters.get("binary_data_size"), tensor.get("data")
         if "shared_memory_region" in parameters:

@@ -17,7 +17,7 @@ class Signed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sign(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"].append((b"x-host", b"elsewhere"))
+                message["headers"].append((b"x-host", b"%x" % id(self)))
             await send(message)
 
         if scope["type"] == "http" and any(name == DEFECT for name, _ in scope["headers"]):

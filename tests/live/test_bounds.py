@@ -1,11 +1,20 @@
 """What all requests together may hold: bytes that arrive and pixels that are decoded, however many come at once."""
 
+import asyncio
+import gzip
+import json
+import os
 import select
 import socket
+import struct
 import threading
 import time
+from pathlib import Path
 
+import httpx
 from conftest import Server, run_server
+from live.faults import release
+from live.test_inference_v2 import INFER
 from live.test_pictures import MEGABYTE, peak_memory
 from live.test_slow_clients import code, connect
 
@@ -71,6 +80,31 @@ def test_bodies_in_memory_are_bounded_together(boot: bytes) -> None:
             assert text.startswith(b"HTTP/1.1 200") or (b'"queue-full"' in text and b"retry-after: " in text.lower())
         with server.client() as client:  # nothing is held any more
             assert all(client.post("/predict", content=body).status_code == 200 for _ in range(20))
+
+
+def test_bodies_count_as_what_they_are_decompressed_to(boot: bytes, tmp_path: Path) -> None:
+    """Of twenty whose pictures have a megabyte of nothing behind them, four at least are refused."""
+    pipe = tmp_path / "pipe"
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": MEGABYTE - 500}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    picture = boot + bytes(MEGABYTE - 504 - len(boot))
+    body = gzip.compress(head + struct.pack("<I", len(picture)) + picture)
+    assert len(body) < 10_000
+    headers = {"Content-Encoding": "gzip", "Inference-Header-Content-Length": str(len(head))}
+    settings = {"GOOGLENET_ENGINE": "live.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "100"}
+    with run_server(GOOGLENET_MAX_UPLOAD_BYTES=str(MEGABYTE), **settings) as server:
+
+        async def ask() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, timeout=120, headers=headers) as client:
+                tasks = [asyncio.create_task(client.post(INFER, content=body)) for _ in range(20)]
+                refused = [await task for _, task in zip(range(4), asyncio.as_completed(tasks), strict=False)]
+                assert [answer.status_code for answer in refused] == 4 * [503]
+                await asyncio.to_thread(release, pipe)
+                return await asyncio.gather(*tasks)
+
+        os.mkfifo(pipe)
+        statuses = [answer.status_code for answer in asyncio.run(ask())]
+        assert 12 <= statuses.count(200) <= 16
 
 
 def test_pixels_in_decoding_are_bounded_together() -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -120,6 +121,39 @@ def test_health_and_what_is_no_service(server: Server, boot: bytes) -> None:
     with Client(f"{server.url}/elsewhere") as client, pytest.raises(OtherAnswer) as caught:
         client.predict(boot)
     assert (caught.value.status, caught.value.code) == (404, "not-found")
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """What stands before a service that is not there: no replica at first, then a page of its own."""
+
+    asked = 0
+
+    def do_POST(self) -> None:
+        Proxy.asked += 1
+        self.rfile.read(int(self.headers["content-length"]))
+        body = b"<html>sorry</html>"
+        self.send_response(503 if Proxy.asked < 3 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_proxys_503_is_tried_again_and_its_page_is_no_prediction(boot: bytes) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever).start()
+        with Client(f"http://127.0.0.1:{proxy.server_port}") as client:
+            with pytest.raises(OtherAnswer) as caught:
+                client.predict(boot)
+            results = client.predict_many([boot] * 3)
+        proxy.shutdown()
+    assert caught.value.status == 200
+    assert [type(result) for result in results] == [OtherAnswer] * 3
+    assert Proxy.asked == 4
+    with pytest.raises(ValueError, match="attempts"):
+        AsyncClient(attempts=0)
 
 
 def test_an_overloaded_server_is_asked_again(tmp_path: Path, boot: bytes) -> None:

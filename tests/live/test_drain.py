@@ -109,6 +109,8 @@ def test_readiness_goes_first_and_all_is_still_served(boot: bytes) -> None:
         assert health.json()["status"] == "draining"
         assert health.headers["connection"] == "close"
         assert client.get("/health/live").status_code == 200
+        assert client.get("/v2/health/ready").status_code == 503
+        assert client.get("/v2/models/googlenet-fashion-mnist/ready").status_code == 503
         answer = client.post("/predict", files={"file": boot})
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"

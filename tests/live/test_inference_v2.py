@@ -323,7 +323,7 @@ NESTED_TOO_DEEP = '{"inputs": ' + "[" * 100_000
         ),
         ({"inputs": [{**GOOD, "shape": [2**64, 96, 96]}]}, "[n,96,96]"),
         ({"inputs": [{**GOOD, "shape": [2, 96, 96]}]}, "[2, 96, 96]"),
-        ({"inputs": [{**GOOD, "shape": [2**63, 96, 96]}]}, "shape"),
+        ({"inputs": [{**GOOD, "shape": [2**63, 96, 96]}]}, "at most"),
         ({"inputs": [{**GOOD, "shape": [0, 96, 96], "data": []}]}, "no picture"),
         *(
             ({"inputs": [{**GOOD, "data": [[[*[0] * 95, odd], *[[0] * 96] * 95]]}]}, "pixels")
@@ -389,6 +389,24 @@ def test_more_pictures_than_the_queue_holds(client: httpx.Client) -> None:
     many = np.zeros((Settings().queue_size + 1, 96, 96), np.uint8)
     request = {"inputs": [pixels_input(many, parameters={"binary_data_size": many.nbytes})]}
     refused(client.post(INFER, **binary(request, many.tobytes())), 400, str(Settings().queue_size))
+
+
+@pytest.mark.parametrize("with_header", [False, True])
+def test_json_that_would_fill_the_memory(client: httpx.Client, with_header: bool) -> None:
+    """Every empty list takes 64 bytes in memory and three on the wire."""
+    body = b'{"inputs": [' + b"[]," * 1_000_000 + b"[]]}"
+    headers = {"Inference-Header-Content-Length": str(len(body))} if with_header else {}
+    refused(client.post(INFER, content=body, headers=headers), 400, "lists, objects and strings")
+
+
+def test_a_shape_is_believed_before_the_data_is_looked_at(client: httpx.Client) -> None:
+    """Eight million empty files."""
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [2**21], "parameters": {"binary_data_size": 4 * 2**21}}
+    refused(client.post(INFER, **binary({"inputs": [tensor]}, bytes(4 * 2**21))), 400, str(2**21), "at most")
+
+
+def test_an_index_is_asked_for_in_few_words(client: httpx.Client) -> None:
+    refused(client.post("/v2/repository/index", content=b'{"ready": false' + b" " * 100_000 + b"}"), 413, "bytes")
 
 
 def test_a_body_over_the_limit(client: httpx.Client) -> None:

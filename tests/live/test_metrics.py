@@ -49,7 +49,7 @@ def test_everything_that_happened_is_counted(used: Server) -> None:
         assert batches == value(client, "googlenet_inference_duration_seconds_count") > PICTURES  # and the probe's
         assert value(client, "googlenet_batch_pictures_sum") == batches
         assert value(client, "googlenet_queue_pictures") == 0
-        assert value(client, "googlenet_queue_limit_pictures") >= 1024
+        assert value(client, "googlenet_queue_limit_pictures") >= 256
         assert value(client, "googlenet_engine_restarts_total") == 0
         assert value(client, "googlenet_batch_splits_total") == 0
         assert {reason: value(client, "googlenet_pictures_dropped_total", reason=reason) for reason in REASONS} == (

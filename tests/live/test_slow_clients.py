@@ -5,6 +5,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,23 @@ def test_two_thousand_idle_connections_hurt_nobody(strict: Server, boot: bytes) 
     finally:
         for connection in connections:
             connection.close()
+
+
+def test_requests_ahead_of_their_answers_are_bounded(strict: Server) -> None:
+    """Some dozens are answered in their order; thousands, each of which would be held, end the connection."""
+    question = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(strict) as connection:
+        connection.sendall(50 * question)
+        received = b""
+        while received.count(b'"alive"') < 50:
+            received += connection.recv(65536) or pytest.fail("the connection has ended")
+    with connect(strict) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(5000 * question)
+        received = b""
+        with suppress(ConnectionError):
+            while chunk := connection.recv(65536):
+                received += chunk
+        assert received.count(b'"alive"') < 200
+    with strict.client() as client:
+        assert client.get("/health/live").status_code == 200
