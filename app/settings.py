@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=MAX_PICTURES,
-            description="Pictures under way before more are refused; beyond 256, half a second's work; each worker's own",
+            description="Pictures under way before more are refused; beyond 256, half a second's work; in each worker",
         ),
     ] = 1024
     request_timeout: Annotated[PositiveFloat, Field(description="Seconds from the body's arrival to the answer")] = 10.0
