@@ -19,6 +19,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -74,9 +75,9 @@ def draw_all(rows: list[dict[str, str]], folder: Path) -> Iterator[tuple[tuple[s
                 yield (package, row["name"]), [draw(collection, row["name"], side) for side in SIDES]
 
 
-def draw(collection: dict[str, object], name: str, side: int) -> Image.Image:
+def draw(collection: dict[str, Any], name: str, side: int) -> Image.Image:
     """On white, `side` pixels high and wide."""
-    icon = {"left": 0, "top": 0, "width": 16, "height": 16} | collection | collection["icons"][name]  # type: ignore[index]
+    icon = {"left": 0, "top": 0, "width": 16, "height": 16} | collection | collection["icons"][name]
     box = " ".join(str(icon[key]) for key in ("left", "top", "width", "height"))
     body = str(icon["body"]).replace("currentColor", "#000000")
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
