@@ -1,8 +1,9 @@
 """Many pictures → one batch: a queue (app.admission bounds it) and a thread for each lane of the engine, no timer.
 
 A lane that is free takes what waits, up to the largest useful batch, or its share where others are free too;
-while all are busy the next batch forms. A lone request waits for nobody. Each entry carries the way to its
-own reply, as in Hugging Face's text-embeddings-inference, whose queue this one follows in shape.
+while all are busy the next batch forms, and once it is full the engine may have it ahead. A lone request waits
+for nobody. Each entry carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose
+queue this one follows in shape.
 """
 
 import asyncio
@@ -78,6 +79,8 @@ class _Entry(Generic[Result]):
 class Batcher(Generic[Result]):
     """Runs `run` (uint8 [n,96,96] → n results) on whatever waits, in as many threads as the engine has lanes.
 
+    `ahead` more threads take full batches while all lanes are busy, for the engine to go on without a pause.
+
     `recover` is called there after a batch of which nothing succeeded, by one thread at a time: it mends what it can
     and says whether the engine works.
 
@@ -90,6 +93,7 @@ class Batcher(Generic[Result]):
         recover: Callable[[], bool],
         *,
         lanes: int,
+        ahead: int,
         max_batch_size: int,
         max_block_size: int,
         metrics: Metrics,
@@ -102,13 +106,14 @@ class Batcher(Generic[Result]):
         self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        self._computing = lanes * [0]
-        self._busy_since: list[float | None] = [None] * lanes
+        self._lanes, threads = lanes, lanes + ahead
+        self._computing = threads * [0]
+        self._busy_since: list[float | None] = [None] * threads
         self._failing_since: float | None = None
         self._mending = threading.Lock()
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"engine-{lane}", daemon=True)
-            for lane in range(lanes)
+            for lane in range(threads)
         ]
         self._finished = asyncio.Event()
 
@@ -249,10 +254,12 @@ class Batcher(Generic[Result]):
         waiting, busy = len(self._queue), [size for size in self._computing if size]
         if busy and min(waiting, *busy) < SIDE_BY_SIDE:
             return 0
-        free = len(self._computing) - len(busy)
         block = waiting and self._queue[0].request.block is not None
         largest = self._max_block_size if block else self.max_batch_size
-        return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // free)))
+        free = self._lanes - len(busy)
+        if free <= 0 and waiting < largest:
+            return 0
+        return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // max(1, free))))
 
     def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""

@@ -20,7 +20,7 @@ from app.batcher import Answer, Batcher
 from app.budget import Decoding
 from app.cores import usable_cores
 from app.decode import open_picture, prepare
-from app.engine import Engine, lanes, useful_batch_size, warm_up
+from app.engine import Engine, ahead, lanes, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
 from app.scores import Scores, score
@@ -81,6 +81,7 @@ class Classifier:
             self._infer,
             self.served.recover,
             lanes=lanes(engine),
+            ahead=ahead(engine),
             max_batch_size=batch_size,
             max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
             metrics=metrics,

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -31,22 +32,19 @@ BUILT_IN = {
 """The engines that have a name, as `module:Class`."""
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-"""Measured at warm-up."""
+"""Among which the largest in use is chosen …"""
 
-GAIN = 1.05
-"""Warm-up tries no larger batches once one is not so many times as fast as the best of the smaller ones."""
+START = 16
+"""… beginning here, upwards while that pays, downwards only if these take too long."""
 
-RUNS, ENOUGH = 3, 0.05
-"""Of each size, and seconds after which no further one is begun: long ones vary little."""
-
-LONGEST_BATCH = 0.25
-"""Seconds: warm-up tries no larger batches once one takes longer, however well they would do."""
-
-FEWEST = 16
-"""Smaller batches are not settled for: on a machine that hiccups, warm-up may find one of them best by chance."""
+LONGEST_BATCH = 0.08
+"""Seconds, all lanes busy: larger batches are not chosen if they take longer, however well they do."""
 
 USEFUL = 0.9
 """The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
+
+RUNS, ENOUGH = 3, 0.03
+"""Of each size, and seconds after which no further one is begun: long ones vary little."""
 
 
 class StartError(Exception):
@@ -73,7 +71,7 @@ class DeviceMemory(NamedTuple):
 
 
 class Engine(Protocol):
-    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by as many threads at a time as it has lanes.
+    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by as many threads at a time as it has lanes, and those ahead.
 
     Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run. One on a
     device with memory of its own may also have `memory() -> DeviceMemory`, which any thread may call.
@@ -88,6 +86,8 @@ class Engine(Protocol):
     """Pictures whose out-of-distribution score is higher are flagged; None where there is no detector."""
     lanes: int
     """Batches that it computes side by side; one that has no such attribute computes one."""
+    ahead: int
+    """Batches that it takes beyond those, to go on without a pause; without the attribute none."""
     golden: NDArray[np.float32]
     """What the checkpoint's golden pictures must get from this very engine, [k,classes] …"""
     tolerance: float
@@ -177,44 +177,48 @@ def device_memory(engine: Engine) -> DeviceMemory | None:
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
-    """Seconds per batch, by batch size: the best of a few runs of each, on `pixels` [k,96,96] repeated.
-
-    All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
-    """
-    engine(pixels)
-    count = lanes(engine)
-    seconds: dict[int, float] = {}
-    with ThreadPoolExecutor(count) as threads:
-        for size in BATCH_SIZES:
-            batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
-            taken = _timed(engine, batches, threads)
-            best = max((n / s for n, s in seconds.items()), default=0.0)
-            seconds[size] = taken / count
-            if size > FEWEST and size / seconds[size] < GAIN * best:
-                break
-            if taken > LONGEST_BATCH and size >= 8:  # fewer would be no measurement on a machine that hiccups
-                break
-    return seconds
+    """Seconds per batch, by those batch sizes that come into question, on `pixels` [k,96,96] repeated."""
+    engine(pixels[:1])
+    longest, i = LONGEST_BATCH / lanes(engine), BATCH_SIZES.index(START)
+    seconds = {START: seconds_per_batch(engine, pixels, START)}
+    for smaller, size in pairwise(BATCH_SIZES[i:]):
+        if useful_batch_size(seconds) < smaller or 2 * seconds[smaller] > longest:
+            break
+        seconds[size] = seconds_per_batch(engine, pixels, size)
+    for larger, size in pairwise(BATCH_SIZES[i::-1]):
+        if seconds[larger] <= longest:
+            break
+        seconds[size] = seconds_per_batch(engine, pixels, size)
+    return {size: taken for size, taken in sorted(seconds.items()) if taken <= longest or size == min(seconds)}
 
 
 def useful_batch_size(seconds: dict[int, float]) -> int:
-    """The smallest batch size of at least 90 % of the best rate, and FEWEST at least, unless those take too long."""
+    """The smallest batch size of at least 90 % of the best rate, by seconds per batch."""
     rates = {size: size / taken for size, taken in seconds.items()}
-    best = min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
-    return max(best, *(size for size, taken in seconds.items() if size <= FEWEST and taken <= LONGEST_BATCH / 4), 1)
+    return min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
+
+
+def seconds_per_batch(engine: Engine, pixels: NDArray[np.uint8], size: int) -> float:
+    """The best of some runs, after one that only prepares, on `pixels` [k,96,96] repeated.
+
+    All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
+    """
+    count, times = lanes(engine), list[float]()
+    batch = np.resize(pixels, (size, *pixels.shape[1:]))
+    engine(batch)
+    with ThreadPoolExecutor(count) as threads:
+        while not times or (len(times) < RUNS and sum(times) < ENOUGH):
+            started = time.perf_counter()
+            list(threads.map(engine, count * [batch]))
+            times.append(time.perf_counter() - started)
+    return min(times) / count
 
 
 def lanes(engine: Engine) -> int:
-    """How many threads may use it at a time."""
+    """How many batches it computes side by side."""
     return getattr(engine, "lanes", 1)
 
 
-def _timed(engine: Engine, batches: list[NDArray[np.uint8]], threads: ThreadPoolExecutor) -> float:
-    """Seconds for the batches side by side, the best of some runs."""
-    times: list[float] = []
-    while not times or (len(times) < RUNS and sum(times) < ENOUGH):
-        started = time.perf_counter()
-        for _ in threads.map(engine, batches):
-            pass
-        times.append(time.perf_counter() - started)
-    return min(times)
+def ahead(engine: Engine) -> int:
+    """How many more it may be given meanwhile."""
+    return getattr(engine, "ahead", 0)

@@ -103,7 +103,7 @@ class EngineInfo(BaseModel):
     device: str = Field(examples=["cpu"])
     precision: str = Field(examples=["fp32"])
     max_batch_size: int
-    pictures_per_second: dict[int, float] = Field(description="By batch size, measured at start")
+    pictures_per_second: dict[int, float] = Field(description="Measured at start, by those batch sizes that came into question")
 
 
 class Queue(BaseModel):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.client import AsyncClient
-from app.engine import Engine, useful_batch_size, warm_up
+from app.engine import BATCH_SIZES, Engine, seconds_per_batch, useful_batch_size, warm_up
 from app.errors import ServiceError
 from model.checkpoint import SHIPPED, Checkpoint
 
@@ -19,9 +19,10 @@ SIDE = 28
 
 
 def measure_engine(engine: Engine, checkpoint: Checkpoint) -> None:
-    """What the service measures at its start, and the batch size it goes by."""
-    seconds = warm_up(engine, checkpoint.golden.pixels)
-    chosen = useful_batch_size(seconds)
+    """Its rate by batch size, and the size that a service would go by."""
+    pixels = checkpoint.golden.pixels
+    chosen = useful_batch_size(warm_up(engine, pixels))
+    seconds = {size: seconds_per_batch(engine, pixels, size) for size in BATCH_SIZES}
     table = Table("batch", "ms", "pictures/s", "", title=f"{engine.name} on {engine.device} in {engine.precision}")
     for size, taken in seconds.items():
         mark = "largest batch in use" if size == chosen else ""

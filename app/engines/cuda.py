@@ -60,6 +60,7 @@ class CudaEngine:
     name = "cuda"
     device = "cuda"
     lanes = 1  # it overlaps copying and computing by itself
+    ahead = 0
     tolerance = 0.03  # to the checkpoint's golden answers, which are in single precision
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:

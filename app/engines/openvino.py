@@ -14,9 +14,8 @@ from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
 from model.openvino import best_precision, compile_graph, ov
 
-TOGETHER, APART = (1, 2, 4, SIDE_BY_SIDE), (SIDE_BY_SIDE, 16)
-"""The sizes of batches that graphs are made for, to run on all cores and on one; larger ones are cut up, since 16 are
-computed as fast as any."""
+LARGEST = 16
+"""Pictures that are computed at once: more are cut up, since so many are computed as fast as any."""
 
 
 class OpenVinoEngine:
@@ -38,48 +37,40 @@ class OpenVinoEngine:
         self.precision = self._precision(computed)
         self.temperature, self.threshold = known.temperature, known.threshold
         self.golden = np.array(known.golden, np.float32)
-        graph, self.lanes = graph_file(checkpoint.file, self.name), usable_cores()
-        sizes = [(size, 1) for size in TOGETHER] + [(size, self.lanes) for size in APART]
-        with ThreadPoolExecutor(self.lanes) as threads:
-            graphs = list(threads.map(lambda sized: _Sized(graph, computed, self.lanes, *sized), sizes))
-        self._together, self._apart = graphs[: len(TOGETHER)], graphs[len(TOGETHER) :]
+        graph = graph_file(checkpoint.file, self.name)
+        cores = self.lanes = self.ahead = usable_cores()
+        shapes = (None, cores), (None, 1), (1, 1)
+        with ThreadPoolExecutor(cores) as threads:
+            graphs = threads.map(lambda shape: _Graph(graph, computed, cores, *shape), shapes)
+            self._apart, self._together, self._one = graphs
 
     def _precision(self, computed: str) -> str:
         return {"f32": "fp32"}.get(computed, computed)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """A core for each batch: none waits for other cores after every layer, which only a small one gains by."""
-        graphs = self._apart if len(pixels) >= SIDE_BY_SIDE else self._together
-        largest = graphs[-1]
-        starts = range(0, len(pixels), largest.size)
-        parts = [pixels[start : start + largest.size] for start in starts]
-        outputs = [next(g for g in graphs if g.size >= len(part))(part) for part in parts]
-        if len(outputs) == 1:
-            return outputs[0]
-        return Outputs(*(np.concatenate(arrays) for arrays in zip(*outputs, strict=True)))
+        if len(pixels) < SIDE_BY_SIDE:
+            return self._one(pixels) if len(pixels) == 1 else self._together(pixels)
+        outputs = [self._apart(pixels[start : start + LARGEST]) for start in range(0, len(pixels), LARGEST)]
+        return outputs[0] if len(outputs) == 1 else Outputs(*map(np.concatenate, zip(*outputs, strict=True)))
 
 
-class _Sized:
-    """The graph for batches of one size; smaller ones are filled up with nothing."""
+class _Graph:
+    """The graph on so many of the cores; for one picture alone it is a tenth faster if it is made for no more."""
 
-    def __init__(self, graph: Path, precision: str, threads: int, size: int, streams: int) -> None:
-        self.size = size
-        compiled = compile_graph(graph, precision, threads, streams, batch=size)
-        self._requests: SimpleQueue[tuple[ov.InferRequest, NDArray[np.uint8]]] = SimpleQueue()
-        for _ in range(streams):
-            staging = np.zeros(compiled.input().shape, np.uint8)
-            self._requests.put((compiled.create_infer_request(), staging))
+    def __init__(self, graph: Path, precision: str, threads: int, batch: int | None, streams: int) -> None:
+        compiled = compile_graph(graph, precision, threads, streams, batch)
+        self._requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for _ in range(2 * streams):  # a core computes one while answers are taken out of the other
+            self._requests.put(compiled.create_infer_request())
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        n = len(pixels)
-        request, staging = self._requests.get()
+        request = self._requests.get()
         try:
-            if n < self.size:
-                staging[:n] = pixels
-            request.infer([pixels if n == self.size else staging], share_inputs=True)
-            return Outputs(*(request.get_output_tensor(i).data[:n].copy() for i in range(3)))
+            request.infer([pixels], share_inputs=True)
+            return Outputs(*(request.get_output_tensor(i).data.copy() for i in range(3)))
         finally:
-            self._requests.put((request, staging))
+            self._requests.put(request)
 
 
 class OpenVinoInt8Engine(OpenVinoEngine):

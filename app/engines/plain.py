@@ -16,6 +16,7 @@ class TorchEngine:
     name = "torch"
     precision = "fp32"
     lanes = 1  # torch computes one batch on all cores
+    ahead = 0
     tolerance = 0.01
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
