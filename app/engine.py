@@ -35,9 +35,9 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Among which the largest in use is chosen …"""
 
 START = 16
-"""… beginning here, upwards while that pays, downwards only if these take too long."""
+"""… beginning here, upwards while they are quick and that pays, downwards only if these take too long."""
 
-LONGEST_BATCH = 0.08
+LONGEST_BATCH = 0.125
 """Seconds, all lanes busy: larger batches are not chosen if they take longer, however well they do."""
 
 USEFUL = 0.9
@@ -182,7 +182,7 @@ def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     longest, i = LONGEST_BATCH / lanes(engine), BATCH_SIZES.index(START)
     seconds = {START: seconds_per_batch(engine, pixels, START)}
     for smaller, size in pairwise(BATCH_SIZES[i:]):
-        if useful_batch_size(seconds) < smaller or 2 * seconds[smaller] > longest:
+        if useful_batch_size(seconds) < smaller or 4 * seconds[smaller] > longest:
             break
         seconds[size] = seconds_per_batch(engine, pixels, size)
     for larger, size in pairwise(BATCH_SIZES[i::-1]):

@@ -103,7 +103,7 @@ class EngineInfo(BaseModel):
     device: str = Field(examples=["cpu"])
     precision: str = Field(examples=["fp32"])
     max_batch_size: int
-    pictures_per_second: dict[int, float] = Field(description="Measured at start, by those batch sizes that came into question")
+    pictures_per_second: dict[int, float] = Field(description="By those batch sizes that came into question at start")
 
 
 class Queue(BaseModel):
