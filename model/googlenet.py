@@ -70,9 +70,12 @@ class GoogLeNet(nn.Module):
         """The six parts by name, in the order a picture passes them."""
         return dict(self.named_children())
 
-    def feature_maps(self, x: Tensor) -> Tensor:
-        """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32]."""
-        for layer in (self.b1, self.b2, self.b3, self.b4, *self.b5[:2]):
+    def feature_maps(self, x: Tensor, start: int = 0) -> Tensor:
+        """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32].
+
+        With `start`, x is what the layers before that one make of it.
+        """
+        for layer in (*self.b1, self.b2, self.b3, self.b4, *self.b5[:2])[start:]:
             x = layer(x)
         return x
 
@@ -205,13 +208,40 @@ class InferenceGraph(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, bias = self.network.head.weight, self.network.head.bias
         x = (pixels.unsqueeze(1).to(self.mean.dtype) / 255 - self.mean) / self.std
-        feature_maps = self.network.feature_maps(x.to(weight.dtype))
+        return self.outputs(self.network.feature_maps(x.to(self.network.head.weight.dtype)))
+
+    def outputs(self, feature_maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[n,1024,3,3] → (logits, features, maps)."""
+        weight, bias = self.network.head.weight, self.network.head.bias
         maps = nn.functional.conv2d(feature_maps, weight[:, :, None, None])
         logits = maps.mean(dim=(2, 3)) + bias
         features = feature_maps.mean(dim=(2, 3))
         return logits.float(), features.float(), maps.float()
+
+
+class BytesGraph(InferenceGraph):
+    """The same, its first convolution taking the bytes themselves, so that in int8 nothing of the pixels is lost.
+
+    Its weights include the normalisation, and its border is the level next to the mean, which normalisation makes 0.
+    The pixels of each square of four become channels of one place, and the stride is gone: of kernels for a single
+    channel, most of a processor's lanes have nothing to do.
+    """
+
+    def __init__(self, network: GoogLeNet, mean: float, std: float) -> None:
+        super().__init__(network, mean, std)
+        first = next(_convolutions(network)).conv
+        weight, bias = first.weight.detach(), first.bias.detach() if first.bias is not None else 0
+        even = nn.functional.pad(weight, (0, 1, 0, 1))
+        self.weight = nn.Parameter(nn.functional.pixel_unshuffle(even, 2) / (255 * std))
+        self.bias = nn.Parameter(bias - mean / std * weight.sum(dim=(1, 2, 3)))
+        self.level, self.border = round(255 * mean), 4 * [first.kernel_size[0] // 2]
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = nn.functional.pad(pixels.unsqueeze(1), self.border, value=self.level)
+        x = torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1).to(self.weight.dtype)
+        x = nn.functional.relu(nn.functional.conv2d(x, self.weight, self.bias))
+        return self.outputs(self.network.feature_maps(x, start=1))
 
 
 def _undo_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:

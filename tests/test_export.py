@@ -132,6 +132,9 @@ def test_an_export_with_wrong_answers_is_refused(copy: Path, graph: str) -> None
         known["golden"] = known["golden"][1:] + known["golden"][:1]
     path.write_text(json.dumps(description))
     assert "would answer wrongly" in refusal(copy, graph)
+    if graph == "openvino-int8":  # nobody asked for it
+        with run_server(GOOGLENET_CHECKPOINT=str(copy), GOOGLENET_DEVICE="cpu") as server, server.client() as client:
+            assert client.get("/health").json()["engine"]["name"] == "openvino"
 
 
 def test_a_checkpoint_without_an_export_serves_all_the_same(copy: Path, boot: bytes) -> None:
