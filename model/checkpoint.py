@@ -10,7 +10,7 @@ neither torch nor the network, so any engine or tool can read it.
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,11 @@ class Checkpoint:
         parts = _under("detector.", tensors)
         detector = Detector(**parts) if parts else None
         return cls(_under("network.", tensors), golden, metadata, detector, path, digest)
+
+    def substance(self) -> str:
+        """Digest of what answers depend on: all but the name, how it was trained, how good it is and for what input."""
+        metadata = replace(self.metadata, name="", accuracy={}, training={}, preprocessing=0)
+        return _digest(self._tensors(), {"metadata": json.dumps(asdict(metadata), ensure_ascii=False)})
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         weights = {f"network.{name}": tensor for name, tensor in self.weights.items()}

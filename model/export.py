@@ -7,13 +7,20 @@ NAME.openvino.xml and .bin are the inference graph with a free batch size, NAME.
 .json beside each ties it to the checkpoint and says of each precision what the golden pictures must get and how
 good it is on the validation pictures. int8 needs NNCF and the checkpoint's data; where either is missing it is left
 out, and where it costs too much accuracy it is marked as not accepted.
+
+A graph that is there already, made from the same tensors, pictures and tools, stays as it is, and so does what is known
+of it: also of bf16, which not every CPU computes in. Only its tie to the checkpoint is made anew. Delete it to have it
+rebuilt.
 """
 
 import argparse
+import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +31,7 @@ from numpy.typing import NDArray
 from model import calibrate, data
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
 from model.data import DataError, Dataset
-from model.exported import Export, Precision, sha256
+from model.exported import Export, ExportError, Precision, sha256
 from model.labels import probabilities
 from model.openvino import best_precision, compile_graph, ov
 from model.predict import Outputs, Run, load_graph, serving_pixels
@@ -40,22 +47,61 @@ BATCH = 50
 
 
 def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]:
-    """Writes the graphs and their descriptions, each file atomically; those of an earlier export go.
+    """Writes the graphs and their descriptions, each file atomically; those of an earlier export go, if they differ.
 
     Without data there is no int8 and no validation accuracy.
     """
+    graphs = GRAPHS if dataset is not None and importlib.util.find_spec("nncf") else GRAPHS[:1]
+    made_from = _made_from(checkpoint, dataset)
+    known = _known(checkpoint, graphs, made_from)
+    if not known:
+        _build(checkpoint, dataset, graphs)
+    exports: dict[str, Export] = {}
+    for graph in graphs:
+        reference = exports["openvino"].precisions["f32"].accuracy if exports else None
+        exports[graph] = _write(graph, checkpoint, dataset, (reference or 0.0) - LOSS, made_from, known.get(graph, {}))
+    return exports
+
+
+def _made_from(checkpoint: Checkpoint, dataset: Dataset | None) -> str:
+    """Digest of what decides over the graphs and over what they give: tensors, pictures, and who converts them."""
+    digest = hashlib.sha256(checkpoint.substance().encode())
+    for package in ("openvino", "nncf"):
+        found = importlib.util.find_spec(package)
+        digest.update(importlib.metadata.version(package).encode() if found else b"-")
+    if dataset is not None:
+        digest.update(json.dumps(dataset.checksums, sort_keys=True).encode())
+        digest.update(serving_pixels(dataset.validation.pixels).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _known(checkpoint: Checkpoint, graphs: Sequence[str], made_from: str) -> dict[str, dict[str, Precision]]:
+    """What an earlier export says of each graph by precision; nothing if one of them would be another one now."""
+    known = {}
+    for graph in graphs:
+        try:
+            found = Export.read(checkpoint, graph)
+            found.verify(graph_file(checkpoint.file, graph))
+        except ExportError:
+            return {}
+        if found.made_from != made_from:
+            return {}
+        known[graph] = found.precisions
+    return known
+
+
+def _build(checkpoint: Checkpoint, dataset: Dataset | None, graphs: Sequence[str]) -> None:
+    """The graphs' files, in place of all there is."""
     for graph in GRAPHS:  # the descriptions first: what has none is not used
         for suffix in reversed(SUFFIXES):
             graph_file(checkpoint.file, graph).with_suffix(suffix).unlink(missing_ok=True)
     model = _convert(checkpoint)
-    exports = {"openvino": _write(model, "openvino", checkpoint, dataset, at_least=0.0)}
-    if dataset is not None and importlib.util.find_spec("nncf"):
+    _save(model, graph_file(checkpoint.file, "openvino"))
+    if dataset is not None and "openvino-int8" in graphs:
         from model.quantise import calibration, quantise
 
         quantised = quantise(model, serving_pixels(calibration(dataset.train)).numpy())
-        reference = exports["openvino"].precisions["f32"].accuracy or 0.0
-        exports["openvino-int8"] = _write(quantised, "openvino-int8", checkpoint, dataset, at_least=reference - LOSS)
-    return exports
+        _save(quantised, graph_file(checkpoint.file, "openvino-int8"))
 
 
 def _convert(checkpoint: Checkpoint) -> ov.Model:
@@ -66,25 +112,41 @@ def _convert(checkpoint: Checkpoint) -> ov.Model:
     return model
 
 
-def _write(model: ov.Model, graph: str, checkpoint: Checkpoint, dataset: Dataset | None, at_least: float) -> Export:
-    """One graph: its files, then, from what they give, their description."""
-    target = graph_file(checkpoint.file, graph)
-    part = target.with_name("part-" + target.name)
+def _save(model: ov.Model, target: Path) -> None:
+    part = _part(target)
     ov.save_model(model, part, compress_to_fp16=True)
     for suffix in (".xml", ".bin"):
         os.replace(part.with_suffix(suffix), target.with_suffix(suffix))
-    precisions = {
+
+
+def _part(target: Path) -> Path:
+    return target.with_name("part-" + target.name)
+
+
+def _write(
+    graph: str,
+    checkpoint: Checkpoint,
+    dataset: Dataset | None,
+    at_least: float,
+    made_from: str,
+    known: dict[str, Precision],
+) -> Export:
+    """One graph's description: what is known of it, and the rest from what it gives."""
+    target = graph_file(checkpoint.file, graph)
+    precisions = known | {
         precision: _describe(graph_runner(target, precision), checkpoint, dataset)
-        for precision in sorted({"f32", best_precision()})
+        for precision in sorted({"f32", best_precision()} - known.keys())
     }
     description = Export(
         checkpoint=checkpoint.version,
         sha256={suffix: sha256(target.with_suffix(suffix)) for suffix in (".xml", ".bin")},
         precisions=precisions,
-        accepted=all((known.accuracy or 0.0) >= at_least - 1e-9 for known in precisions.values()),
+        accepted=all((each.accuracy or 0.0) >= at_least - 1e-9 for each in precisions.values()),
+        made_from=made_from,
     )
-    part.with_suffix(".json").write_text(json.dumps(asdict(description)) + "\n")
-    os.replace(part.with_suffix(".json"), target.with_suffix(".json"))
+    part = _part(target).with_suffix(".json")
+    part.write_text(json.dumps(asdict(description)) + "\n")
+    os.replace(part, target.with_suffix(".json"))
     return description
 
 

@@ -40,6 +40,8 @@ class Export:
     """By what computes in floating point, f32 or bf16: all of it, or what quantisation left."""
     accepted: bool
     """Whether it is as good as the network in single precision, so that it may be chosen unasked."""
+    made_from: str = ""
+    """Digest of all that the files and the precisions came from."""
 
     @classmethod
     def read(cls, checkpoint: Checkpoint, graph: str) -> "Export":
@@ -58,16 +60,19 @@ class Export:
     def load(cls, checkpoint: Checkpoint, graph: str) -> "Export":
         """The same, verified: it belongs to this checkpoint and its files are as they were written."""
         export = cls.read(checkpoint, graph)
-        path = graph_file(checkpoint.file, graph)
         if export.checkpoint != checkpoint.version:
-            raise ExportError(f"{path} was made from another checkpoint: {AGAIN}")
+            raise ExportError(f"{graph_file(checkpoint.file, graph)} was made from another checkpoint: {AGAIN}")
+        export.verify(graph_file(checkpoint.file, graph))
+        return export
+
+    def verify(self, path: Path) -> None:
+        """Raises ExportError where the graph's files are not as they were written."""
         try:
             found = {suffix: sha256(path.with_suffix(suffix)) for suffix in (".xml", ".bin")}
         except OSError as error:
             raise ExportError(f"{error.filename} is missing: {AGAIN}") from None
-        if found != export.sha256:
+        if found != self.sha256:
             raise ExportError(f"{path} and its .bin are damaged: {AGAIN}")
-        return export
 
 
 def sha256(path: Path) -> str:

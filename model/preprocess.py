@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from model.photo import look, photo
 
-VERSION = 1
+VERSION = 2
 """Changes with every change of what comes out; a checkpoint made for another version is refused."""
 
 SIZE = 96

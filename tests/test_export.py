@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import Server, failed_start, run_server
 
 from app.engine import has_fast_int8
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
+from model.export import export
 from model.exported import Export
 
 GRAPHS = ("openvino", "openvino-int8")
@@ -173,6 +175,7 @@ def test_pictures_of_ones_own_are_exported_twice_the_same(own: tuple[Path, Path]
     path, data = own
     exports = []
     for _ in range(2):
+        files(path, "openvino")[-1].unlink(missing_ok=True)  # else everything stays as it is
         run_export("--checkpoint", path, "--data", data)
         exports.append([Export.load(Checkpoint.load(path), graph) for graph in GRAPHS])
     assert exports[0] == exports[1]
@@ -180,6 +183,43 @@ def test_pictures_of_ones_own_are_exported_twice_the_same(own: tuple[Path, Path]
         path.name,
         *(p.name for graph in GRAPHS for p in files(path, graph)),
     }
+
+
+def test_what_another_cpu_found_stays_while_nothing_it_came_from_changes(own: tuple[Path, Path]) -> None:
+    def exported(**changes: Any) -> Export:
+        dataclasses.replace(Checkpoint.load(path), **changes).save(path)
+        return export(Checkpoint.load(path), None)["openvino"]
+
+    def graph() -> list[bytes]:
+        return [file.read_bytes() for file in files(path, "openvino")[:2]]
+
+    path, _ = own
+    first, built, description = exported(), graph(), files(path, "openvino")[-1]
+    another = dataclasses.replace(first.precisions["f32"], temperature=2.0)
+    first = dataclasses.replace(first, precisions=first.precisions | {"of another CPU": another})
+    description.write_text(json.dumps(dataclasses.asdict(first)))
+
+    stored = Checkpoint.load(path)
+    told = dataclasses.replace(stored.metadata, accuracy={"validation": 0.5}, training={"seed": 1})
+    kept = exported(metadata=told)
+    assert kept == dataclasses.replace(first, checkpoint=Checkpoint.load(path).version)
+    assert kept.checkpoint != stored.version
+    assert graph() == built
+
+    bias = "head.bias"
+    weights = stored.weights | {bias: stored.weights[bias] + np.float16(1)}
+    golden = dataclasses.replace(stored.golden, pixels=255 - stored.golden.pixels)
+    warmer = dataclasses.replace(told, temperature=1.5)
+    for change in ({"weights": weights}, {"golden": golden}, {"detector": None}, {"metadata": warmer}):
+        dataclasses.replace(stored, metadata=told).save(path)
+        description.write_text(json.dumps(dataclasses.asdict(first)))
+        assert "of another CPU" not in exported(**change).precisions, change.keys()
+
+    dataclasses.replace(stored, metadata=told).save(path)
+    description.write_text(json.dumps(dataclasses.asdict(first)))
+    files(path, "openvino")[1].write_bytes(b"")
+    assert "of another CPU" not in exported().precisions
+    assert graph()[1] == built[1]
 
 
 def test_without_its_data_there_is_no_int8(copy: Path, own: tuple[Path, Path]) -> None:

@@ -216,6 +216,32 @@ def test_an_outline_is_filled(style: str) -> None:
         assert lit.mean() > 0.85, name
 
 
+def drawing(*boxes: tuple[int, int, int, int]) -> Image.Image:
+    """A black square on white, with white boxes in it."""
+    canvas = Image.new("L", (400, 400), 255)
+    for level, box in ((0, (50, 50, 350, 350)), *((255, box) for box in boxes)):
+        canvas.paste(level, box)
+    return canvas
+
+
+def test_what_bold_lines_enclose_is_cloth_and_slits_are_seams() -> None:
+    for boxes, light in (([(100, 100, 300, 300)], 0.9), ([(170, 80, 230, 320)], 0.3), ([(190, 190, 210, 210)], 0)):
+        middle = preprocess(drawing(*boxes)).pixels[48, 48] / 255
+        assert middle == pytest.approx(light, abs=0.08), boxes
+
+
+@pytest.mark.parametrize("recipe", ["white 800×600", "JPEG 75", "cut-out RGBA", "studio", "light on black", "specks"])
+def test_a_photo_is_no_drawing(garments: Pictures, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [remake(recipe, np.asarray(garment), i) for i, garment in enumerate(garments[::4])]
+
+    def seen() -> list[bytes]:
+        return [preprocess(Image.open(io.BytesIO(file))).pixels.tobytes() for file in files]
+
+    before = seen()
+    monkeypatch.setattr("model.photo.EMPTY", ())
+    assert seen() == before
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 500), (28, 28), (300, 200)])
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK", "F"])
