@@ -133,7 +133,9 @@ def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
     engine: Engine = factory(checkpoint, device)
     off = golden_error(engine, checkpoint)
     if not off <= engine.tolerance:
-        raise WrongAnswersError(f"engine {engine.name} is off by {off:.4f} on the golden pictures: it would answer wrongly")
+        raise WrongAnswersError(
+            f"engine {engine.name} is off by {off:.4f} on the golden pictures: it would answer wrongly"
+        )
     return engine
 
 

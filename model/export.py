@@ -20,7 +20,6 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from model import calibrate, data
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
 from model.data import DataError, Dataset
 from model.exported import Export, ExportError, Precision, sha256
+from model.googlenet import BytesGraph, InferenceGraph
 from model.labels import probabilities
 from model.openvino import best_precision, compile_graph, ov
 from model.predict import Outputs, Run, load_graph, serving_pixels
@@ -53,13 +53,17 @@ def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]
     """
     graphs = GRAPHS if dataset is not None and importlib.util.find_spec("nncf") else GRAPHS[:1]
     made_from = _made_from(checkpoint, dataset)
-    known = _known(checkpoint, graphs, made_from)
-    if not known:
-        _build(checkpoint, dataset, graphs)
+    known = {graph: _known(checkpoint, graph, made_from) for graph in graphs}
+    for graph in GRAPHS:
+        if not known.get(graph):
+            for suffix in reversed(SUFFIXES):  # the description first: what has none is not used
+                graph_file(checkpoint.file, graph).with_suffix(suffix).unlink(missing_ok=True)
     exports: dict[str, Export] = {}
     for graph in graphs:
+        if not known[graph]:
+            _save(_build(graph, checkpoint, dataset), graph_file(checkpoint.file, graph))
         reference = exports["openvino"].precisions["f32"].accuracy if exports else None
-        exports[graph] = _write(graph, checkpoint, dataset, (reference or 0.0) - LOSS, made_from, known.get(graph, {}))
+        exports[graph] = _write(graph, checkpoint, dataset, (reference or 0.0) - LOSS, made_from, known[graph])
     return exports
 
 
@@ -75,38 +79,29 @@ def _made_from(checkpoint: Checkpoint, dataset: Dataset | None) -> str:
     return digest.hexdigest()
 
 
-def _known(checkpoint: Checkpoint, graphs: Sequence[str], made_from: str) -> dict[str, dict[str, Precision]]:
-    """What an earlier export says of each graph by precision; nothing if one of them would be another one now."""
-    known = {}
-    for graph in graphs:
-        try:
-            found = Export.read(checkpoint, graph)
-            found.verify(graph_file(checkpoint.file, graph))
-        except ExportError:
-            return {}
-        if found.made_from != made_from:
-            return {}
-        known[graph] = found.precisions
-    return known
+def _known(checkpoint: Checkpoint, graph: str, made_from: str) -> dict[str, Precision]:
+    """What an earlier export says of the graph by precision; nothing if it would be another one now."""
+    try:
+        found = Export.read(checkpoint, graph)
+        found.verify(graph_file(checkpoint.file, graph))
+    except ExportError:
+        return {}
+    return found.precisions if found.made_from == made_from else {}
 
 
-def _build(checkpoint: Checkpoint, dataset: Dataset | None, graphs: Sequence[str]) -> None:
-    """The graphs' files, in place of all there is."""
-    for graph in GRAPHS:  # the descriptions first: what has none is not used
-        for suffix in reversed(SUFFIXES):
-            graph_file(checkpoint.file, graph).with_suffix(suffix).unlink(missing_ok=True)
-    model = _convert(checkpoint)
-    _save(model, graph_file(checkpoint.file, "openvino"))
-    if dataset is not None and "openvino-int8" in graphs:
-        from model.quantise import calibration, quantise
+def _build(graph: str, checkpoint: Checkpoint, dataset: Dataset | None) -> ov.Model:
+    plain = load_graph(checkpoint)
+    if graph == "openvino" or dataset is None:
+        return _converted(plain)
+    from model.quantise import calibration, quantise
 
-        quantised = quantise(model, serving_pixels(calibration(dataset.train)).numpy())
-        _save(quantised, graph_file(checkpoint.file, "openvino-int8"))
+    bytewise = BytesGraph(plain.network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+    return quantise(_converted(bytewise), serving_pixels(calibration(dataset.train)).numpy())
 
 
-def _convert(checkpoint: Checkpoint) -> ov.Model:
+def _converted(graph: InferenceGraph) -> ov.Model:
     pixels = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8)
-    program = torch.export.export(load_graph(checkpoint), (pixels,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(graph, (pixels,), dynamic_shapes=({0: torch.export.Dim("n")},))
     model = ov.convert_model(program)
     model.reshape([-1, SIZE, SIZE])
     return model
@@ -133,9 +128,10 @@ def _write(
 ) -> Export:
     """One graph's description: what is known of it, and the rest from what it gives."""
     target = graph_file(checkpoint.file, graph)
+    wanted = {"f32"} if graph == "openvino-int8" else {"f32", best_precision()}  # int8 leaves next to nothing to bf16
     precisions = known | {
         precision: _describe(graph_runner(target, precision), checkpoint, dataset)
-        for precision in sorted({"f32", best_precision()} - known.keys())
+        for precision in sorted(wanted - known.keys())
     }
     description = Export(
         checkpoint=checkpoint.version,

@@ -37,7 +37,7 @@ class Export:
     sha256: dict[str, str]
     """Of its files, by their suffix."""
     precisions: dict[str, Precision]
-    """By what computes in floating point, f32 or bf16: all of it, or what quantisation left."""
+    """By what computes in floating point, f32 or bf16; of int8 always f32, which quantisation left little for."""
     accepted: bool
     """Whether it is as good as the network in single precision, so that it may be chosen unasked."""
     made_from: str = ""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.googlenet import GoogLeNet, Inception, InferenceGraph
+from model.googlenet import BytesGraph, GoogLeNet, Inception, InferenceGraph
 
 STAGES = [
     ("b1", (1, 64, 24, 24)),
@@ -92,6 +92,17 @@ def test_class_maps_average_to_the_logits() -> None:
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(features @ network.head.weight.T + network.head.bias, logits, atol=1e-4, rtol=0)
+
+
+def test_bytes_in_give_the_same() -> None:
+    """But for the border: the level nearest to the mean stands for it, off by half a level of 255 at most."""
+    network = trained_a_little().fold_batch_norm()
+    pixels = torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        for mean, off in ((73 / 255, 1e-4), (73.4 / 255, 0.01)):
+            plain, bytewise = (graph(network, mean, 0.353)(pixels) for graph in (InferenceGraph, BytesGraph))
+            for expected, found in zip(plain, bytewise, strict=True):
+                torch.testing.assert_close(found, expected, atol=off, rtol=0)
 
 
 def test_a_folded_net_trains_on_from_where_it_was() -> None:

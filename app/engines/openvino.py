@@ -74,7 +74,7 @@ class _Graph:
 
 
 class OpenVinoInt8Engine(OpenVinoEngine):
-    """The quantised graph; the first convolution and the head are not, and run in bf16 where the CPU has it."""
+    """The quantised graph, its head in single precision."""
 
     name = "openvino-int8"
     tolerance = 0.05  # a value that another CPU rounds to the next of 256 steps tells more than a bit of bf16
