@@ -41,7 +41,7 @@ calibrate: $(VENV)/.everything  ## fits temperature and outlier detector of the 
 	$(RUN) -m model.calibrate $(ARGS)
 	$(RUN) -m model.export $(ARGS)
 
-export: $(VENV)/.everything  ## rebuilds from the shipped checkpoint what the engines load
+export: $(VENV)/.everything  ## builds from the shipped checkpoint what the engines load, where it has changed
 	$(RUN) -m model.export $(ARGS)
 
 fuzz: $(VENV)/.everything $(FUZZ)/.tools  ## 20,000 mutated pictures and forms, then schemathesis with all its checks

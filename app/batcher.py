@@ -1,8 +1,8 @@
-"""Many pictures → one batch: a queue (app.admission bounds it) and a thread for each lane of the engine, no timer.
+"""Many pictures → one batch: a queue (app.admission bounds it) and threads that feed the engine's lanes, no timer.
 
 A lane that is free takes what waits, up to the largest useful batch, or its share where others are free too;
-while all are busy the next batch forms, and once it is full the engine may have it ahead. A lone request waits
-for nobody. Each entry carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose
+while all are busy the next batch forms, and once it is full the engine may have it ahead. Nobody waits for
+company. Each entry carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose
 queue this one follows in shape.
 """
 
@@ -108,6 +108,8 @@ class Batcher(Generic[Result]):
         self._stopping = False
         self._lanes, threads = lanes, lanes + ahead
         self._computing = threads * [0]
+        self._begun = threads * [0.0]
+        self._ahead: deque[int] = deque()
         self._busy_since: list[float | None] = [None] * threads
         self._failing_since: float | None = None
         self._mending = threading.Lock()
@@ -219,7 +221,7 @@ class Batcher(Generic[Result]):
             alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
             if alive:
                 self._busy_since[lane] = now
-                outcomes = self._compute(alive)
+                outcomes = self._compute(alive, lane)
                 self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
                 self._judge(any(isinstance(outcome, Answer) for outcome in outcomes))
                 self._busy_since[lane] = None
@@ -238,13 +240,24 @@ class Batcher(Generic[Result]):
         """This lane's share of what waits, once there is one; empty when there will be no more."""
         with self._changed:
             self._computing[lane] = 0
+            self._hand_on(lane)
             self._changed.notify_all()
             while not (share := self._share()) and (self._queue or not self._stopping):
                 self._changed.wait()
+            if self._lanes <= sum(size > 0 for size in self._computing):
+                self._ahead.append(lane)
+            self._begun[lane] = time.monotonic()
             batch = [self._queue.popleft() for _ in range(share)]
             self._computing[lane] = len(batch)
         self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
         return batch
+
+    def _hand_on(self, lane: int) -> None:
+        """Notes that, this lane being done, the engine begins with what it has had ahead for longest."""
+        if lane in self._ahead:
+            self._ahead.remove(lane)
+        elif self._ahead:
+            self._begun[self._ahead.popleft()] = time.monotonic()
 
     def _share(self) -> int:
         """How many pictures a free lane takes now: a small batch runs alone, on all that the engine has.
@@ -257,11 +270,11 @@ class Batcher(Generic[Result]):
         block = waiting and self._queue[0].request.block is not None
         largest = self._max_block_size if block else self.max_batch_size
         free = self._lanes - len(busy)
-        if free <= 0 and waiting < largest:
+        if free <= 0 and (block or waiting < largest):
             return 0
         return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // max(1, free))))
 
-    def _compute(self, batch: list[_Entry[Result]]) -> "list[Outcome[Result]]":
+    def _compute(self, batch: list[_Entry[Result]], lane: int) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""
         started = time.monotonic()
         try:
@@ -269,7 +282,8 @@ class Batcher(Generic[Result]):
             if len(results) != len(batch):
                 raise RuntimeError(f"the engine gave {len(results)} results for {len(batch)} pictures")
         except BaseException as error:
-            return self._retry(batch, error)
+            return self._retry(batch, lane, error)
+        started = max(started, self._begun[lane])
         inference = time.monotonic() - started
         self._metrics.batch(len(batch), inference)
         return [
@@ -277,7 +291,7 @@ class Batcher(Generic[Result]):
             for entry, result in zip(batch, results, strict=True)
         ]
 
-    def _retry(self, batch: list[_Entry[Result]], error: BaseException) -> "list[Outcome[Result]]":
+    def _retry(self, batch: list[_Entry[Result]], lane: int, error: BaseException) -> "list[Outcome[Result]]":
         """In halves if there was too little memory, otherwise one by one: a poisonous picture fails alone."""
         if len(batch) == 1:
             log.error("a picture failed: %s: %s", type(error).__name__, error)
@@ -287,9 +301,9 @@ class Batcher(Generic[Result]):
             log.warning("too little memory for a batch of %d, halving it", len(batch))
             self._metrics.batch_splits.inc()
             half = len(batch) // 2
-            return self._compute(batch[:half]) + self._compute(batch[half:])
+            return self._compute(batch[:half], lane) + self._compute(batch[half:], lane)
         log.error("a batch of %d failed, retrying one by one", len(batch), exc_info=error)
-        return [outcome for entry in batch for outcome in self._compute([entry])]
+        return [outcome for entry in batch for outcome in self._compute([entry], lane)]
 
     def _deliver(self, outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
         for entry, outcome in outcomes:

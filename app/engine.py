@@ -37,14 +37,15 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 START = 16
 """… beginning here, upwards while they are quick and that pays, downwards only if these take too long."""
 
-LONGEST_BATCH = 0.125
-"""Seconds, all lanes busy: larger batches are not chosen if they take longer, however well they do."""
+LONGEST_BATCH, QUICK = 0.125, 0.03
+"""Seconds, all lanes busy: what takes longer is not chosen, however well it does; nothing larger than what takes longer
+than the second is tried, for it would gain little and delay the start."""
 
 USEFUL = 0.9
 """The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
 
-RUNS, ENOUGH = 3, 0.03
-"""Of each size, and seconds after which no further one is begun: long ones vary little."""
+RUNS, ENOUGH = (2, 4), 0.03
+"""Of each size, at least and at most, and seconds after which no more than the least are run."""
 
 
 class StartError(Exception):
@@ -121,7 +122,8 @@ def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
         if name != "openvino-int8":
             raise
         log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
-        return _verified("openvino", checkpoint, settings.device)
+        exported = graph_file(checkpoint.file, "openvino").exists()
+        return _verified("openvino" if exported else "torch", checkpoint, settings.device)
 
 
 def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
@@ -192,17 +194,20 @@ def device_memory(engine: Engine) -> DeviceMemory | None:
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     """Seconds per batch, by those batch sizes that come into question, on `pixels` [k,96,96] repeated."""
     engine(pixels[:1])
-    longest, i = LONGEST_BATCH / lanes(engine), BATCH_SIZES.index(START)
+    count, i = lanes(engine), BATCH_SIZES.index(START)
     seconds = {START: seconds_per_batch(engine, pixels, START)}
     for smaller, size in pairwise(BATCH_SIZES[i:]):
-        if useful_batch_size(seconds) < smaller or 4 * seconds[smaller] > longest:
+        if useful_batch_size(seconds) < smaller or count * seconds[smaller] > QUICK:
             break
         seconds[size] = seconds_per_batch(engine, pixels, size)
     for larger, size in pairwise(BATCH_SIZES[i::-1]):
-        if seconds[larger] <= longest:
+        if count * seconds[larger] <= LONGEST_BATCH:
             break
-        seconds[size] = seconds_per_batch(engine, pixels, size)
-    return {size: taken for size, taken in sorted(seconds.items()) if taken <= longest or size == min(seconds)}
+        taken = seconds_per_batch(engine, pixels, size)
+        if taken > USEFUL * seconds[larger]:  # it is not for the pictures that it takes so long
+            break
+        seconds = {size: taken}
+    return seconds
 
 
 def useful_batch_size(seconds: dict[int, float]) -> int:
@@ -212,17 +217,16 @@ def useful_batch_size(seconds: dict[int, float]) -> int:
 
 
 def seconds_per_batch(engine: Engine, pixels: NDArray[np.uint8], size: int) -> float:
-    """The best of some runs, after one that only prepares, on `pixels` [k,96,96] repeated.
+    """The best of some runs, on `pixels` [k,96,96] repeated.
 
     All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
     """
     count, times = lanes(engine), list[float]()
-    batch = np.resize(pixels, (size, *pixels.shape[1:]))
-    engine(batch)
+    batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
     with ThreadPoolExecutor(count) as threads:
-        while not times or (len(times) < RUNS and sum(times) < ENOUGH):
+        while len(times) < RUNS[0] or (len(times) < RUNS[1] and sum(times) < ENOUGH):
             started = time.perf_counter()
-            list(threads.map(engine, count * [batch]))
+            list(threads.map(engine, batches))
             times.append(time.perf_counter() - started)
     return min(times) / count
 

@@ -52,6 +52,7 @@ class Served:
             return False
         if self.now[0] is checkpoint:  # and no other has been taken up meanwhile
             self.now = checkpoint, replacement
+            self._announce()
         log.warning("the engine has been restarted")
         self._pause = FIRST_PAUSE
         return True

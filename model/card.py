@@ -154,6 +154,6 @@ def _left_out(rows: Figures) -> str:
 def _robustness(rows: list[Figures]) -> str:
     clean, lines = rows[0]["auto"], []
     for row in rows:
-        shares = (_percent(row["ece"]), _percent(row["flagged"], 1))
+        shares = (_percent(row["native"], 1), _percent(row["ece"]), _percent(row["flagged"], 1))
         lines.append([row["recipe"], _percent(row["auto"], 1), f"{100 * (clean - row['auto']):.1f}", *shares])
-    return _table(["re-made set", "accuracy", "points lost", "ECE", "flagged"], lines)
+    return _table(["re-made set", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged"], lines)

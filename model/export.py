@@ -9,8 +9,8 @@ good it is on the validation pictures. int8 needs NNCF and the checkpoint's data
 out, and where it costs too much accuracy it is marked as not accepted.
 
 A graph that is there already, made from the same tensors, pictures and tools, stays as it is, and so does what is known
-of it: also of bf16, which not every CPU computes in. Only its tie to the checkpoint is made anew. Delete it to have it
-rebuilt.
+of it: also of bf16, which not every CPU computes in. What is not at hand, data or NNCF, is taken to be unchanged. Only
+the tie to the checkpoint is made anew. Delete a .json to have its graph rebuilt.
 """
 
 import argparse
@@ -45,48 +45,50 @@ LOSS = 0.0010
 
 BATCH = 50
 
+VERSION = "1"
+"""Of what is made of a checkpoint: to be raised when this file, one of the graphs, quantising or the fits change."""
+
 
 def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]:
     """Writes the graphs and their descriptions, each file atomically; those of an earlier export go, if they differ.
 
-    Without data there is no int8 and no validation accuracy.
+    Without data no graph is quantised, and the validation accuracy of new ones is not known.
     """
-    graphs = GRAPHS if dataset is not None and importlib.util.find_spec("nncf") else GRAPHS[:1]
-    made_from = _made_from(checkpoint, dataset)
-    known = {graph: _known(checkpoint, graph, made_from) for graph in graphs}
+    exports: dict[str, Export] = {}
     for graph in GRAPHS:
-        if not known.get(graph):
+        made_from = _made_from(graph, checkpoint, dataset)
+        earlier = _earlier(checkpoint, graph, made_from)
+        if earlier is None:
             for suffix in reversed(SUFFIXES):  # the description first: what has none is not used
                 graph_file(checkpoint.file, graph).with_suffix(suffix).unlink(missing_ok=True)
-    exports: dict[str, Export] = {}
-    for graph in graphs:
-        if not known[graph]:
+            if graph == "openvino-int8" and not {"data", "nncf"} <= made_from.keys():
+                continue
             _save(_build(graph, checkpoint, dataset), graph_file(checkpoint.file, graph))
         reference = exports["openvino"].precisions["f32"].accuracy if exports else None
-        exports[graph] = _write(graph, checkpoint, dataset, (reference or 0.0) - LOSS, made_from, known[graph])
+        exports[graph] = _write(graph, checkpoint, dataset, (reference or 0.0) - LOSS, made_from, earlier)
     return exports
 
 
-def _made_from(checkpoint: Checkpoint, dataset: Dataset | None) -> str:
-    """Digest of what decides over the graphs and over what they give: tensors, pictures, and who converts them."""
-    digest = hashlib.sha256(checkpoint.substance().encode())
-    for package in ("openvino", "nncf"):
-        found = importlib.util.find_spec(package)
-        digest.update(importlib.metadata.version(package).encode() if found else b"-")
+def _made_from(graph: str, checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, str]:
+    """What decides over a graph and over what it gives: tensors, pictures, and who converts them, if they are here."""
+    made_from = {"version": VERSION, "checkpoint": checkpoint.substance(), "openvino": ov.__version__}
+    if graph == "openvino-int8" and importlib.util.find_spec("nncf"):
+        made_from["nncf"] = importlib.metadata.version("nncf")
     if dataset is not None:
-        digest.update(json.dumps(dataset.checksums, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(dataset.checksums, sort_keys=True).encode())
         digest.update(serving_pixels(dataset.validation.pixels).numpy().tobytes())
-    return digest.hexdigest()
+        made_from["data"] = digest.hexdigest()
+    return made_from
 
 
-def _known(checkpoint: Checkpoint, graph: str, made_from: str) -> dict[str, Precision]:
-    """What an earlier export says of the graph by precision; nothing if it would be another one now."""
+def _earlier(checkpoint: Checkpoint, graph: str, made_from: dict[str, str]) -> Export | None:
+    """The export that is there, unless it would be another one now."""
     try:
         found = Export.read(checkpoint, graph)
         found.verify(graph_file(checkpoint.file, graph))
     except ExportError:
-        return {}
-    return found.precisions if found.made_from == made_from else {}
+        return None
+    return found if found.made_from.items() >= made_from.items() else None
 
 
 def _build(graph: str, checkpoint: Checkpoint, dataset: Dataset | None) -> ov.Model:
@@ -123,11 +125,11 @@ def _write(
     checkpoint: Checkpoint,
     dataset: Dataset | None,
     at_least: float,
-    made_from: str,
-    known: dict[str, Precision],
+    made_from: dict[str, str],
+    earlier: Export | None,
 ) -> Export:
     """One graph's description: what is known of it, and the rest from what it gives."""
-    target = graph_file(checkpoint.file, graph)
+    target, known = graph_file(checkpoint.file, graph), earlier.precisions if earlier else {}
     wanted = {"f32"} if graph == "openvino-int8" else {"f32", best_precision()}  # int8 leaves next to nothing to bf16
     precisions = known | {
         precision: _describe(graph_runner(target, precision), checkpoint, dataset)
@@ -138,7 +140,7 @@ def _write(
         sha256={suffix: sha256(target.with_suffix(suffix)) for suffix in (".xml", ".bin")},
         precisions=precisions,
         accepted=all((each.accuracy or 0.0) >= at_least - 1e-9 for each in precisions.values()),
-        made_from=made_from,
+        made_from=(earlier.made_from if earlier else {}) | made_from,
     )
     part = _part(target).with_suffix(".json")
     part.write_text(json.dumps(asdict(description)) + "\n")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.checkpoint import Checkpoint, graph_file
@@ -40,8 +40,8 @@ class Export:
     """By what computes in floating point, f32 or bf16; of int8 always f32, which quantisation left little for."""
     accepted: bool
     """Whether it is as good as the network in single precision, so that it may be chosen unasked."""
-    made_from: str = ""
-    """Digest of all that the files and the precisions came from."""
+    made_from: dict[str, str] = field(default_factory=dict)
+    """What the files and the precisions came from, by kind."""
 
     @classmethod
     def read(cls, checkpoint: Checkpoint, graph: str) -> "Export":

@@ -108,7 +108,7 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
 def remade(dataset: Dataset, served: Served, pool: ProcessPool) -> Figures:
     """Accuracy, calibration error and share flagged on re-made test pictures, the first REMADE, by recipe."""
     test = dataset.test[:REMADE]
-    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool, with_native=False)
+    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool)
     return {"n": len(test), "rows": [asdict(row) for row in rows]}
 
 

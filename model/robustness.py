@@ -36,7 +36,7 @@ class Row:
     """Points that `auto` may lose."""
     recipe: str
     auto: float
-    native: float | None
+    native: float
     photo: float
     """Judged to be photos, …"""
     inverted: float
@@ -53,8 +53,6 @@ def rows(
     labels: NDArray[np.int64],
     pool: Pool,
     only: str = "",
-    *,
-    with_native: bool = True,
 ) -> Iterator[Row]:
     """Pictures uint8 [n,28,28] and their labels; the first row is the clean figure. `only` picks recipes by name."""
     known: Known = {}
@@ -68,11 +66,11 @@ def rows(
             made = pool.starmap(partial(_prepare, recipe), enumerate(pixels), chunksize=50)
             auto = [result for result, _ in made]
             answers = _answers(served, [result.pixels for result in auto], known)
-            plain = _answers(served, [pixels for _, pixels in made], known) if with_native else None
+            plain = _answers(served, [pixels for _, pixels in made], known)
             yield Row(
                 *(group, allowed, recipe),
                 _accuracy(answers, labels),
-                None if plain is None else _accuracy(plain, labels),
+                _accuracy(plain, labels),
                 float(np.mean([result.mode == "photo" for result in auto])),
                 float(np.mean([result.inverted for result in auto])),
                 float(np.mean([result.certain for result in auto])),
@@ -92,7 +90,7 @@ def table(found: Iterator[Row]) -> Iterator[str]:
             group = row.group
             yield f"\n{group}"
         flagged = "" if row.flagged is None else f"{100 * row.flagged:.1f}"
-        auto, plain = 100 * row.auto, 100 * (row.native or 0)
+        auto, plain = 100 * row.auto, 100 * row.native
         allowed = "" if row.allowed is None else f"{row.allowed:.1f}"
         mark = "!" if row.allowed is not None and clean - auto > row.allowed + 1e-9 else " "
         yield (

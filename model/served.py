@@ -56,14 +56,13 @@ def ways(checkpoint: Checkpoint) -> list[Served]:
 
 
 def _exported(checkpoint: Checkpoint, graph: str, export: Export) -> list[Served]:
-    """One graph in its precisions, the one that serves here last."""
+    """One graph in those of its precisions that this CPU computes in, the one that serves here last."""
     from model.export import graph_runner  # not at the top: OpenVINO is not on every platform
     from model.openvino import best_precision
 
     path, smoothing, detector = graph_file(checkpoint.file, graph), checkpoint.metadata.smoothing, checkpoint.detector
-    best = best_precision(export.precisions)
-    precisions = sorted(export.precisions.items(), key=lambda item: item[0] == best)
     return [
         Served(f"{graph}, {n}", graph_runner(path, n), fitted.temperature, smoothing, detector, fitted.threshold)
-        for n, fitted in precisions
+        for n in dict.fromkeys(("f32", best_precision(export.precisions)))
+        if (fitted := export.precisions.get(n))
     ]

@@ -17,12 +17,19 @@ from model.checkpoint import SHIPPED, Checkpoint
 SIDE = 28
 """Pixels of the pictures that are sent: as in the data set."""
 
+SLOW = 0.5
+"""Seconds a batch, beyond which larger ones than are in use are not measured."""
+
 
 def measure_engine(engine: Engine, checkpoint: Checkpoint) -> None:
     """Its rate by batch size, and the size that a service would go by."""
     pixels = checkpoint.golden.pixels
     chosen = useful_batch_size(warm_up(engine, pixels))
-    seconds = {size: seconds_per_batch(engine, pixels, size) for size in BATCH_SIZES}
+    seconds: dict[int, float] = {}
+    for size in BATCH_SIZES:
+        seconds[size] = seconds_per_batch(engine, pixels, size)
+        if size >= chosen and seconds[size] > SLOW:
+            break
     table = Table("batch", "ms", "pictures/s", "", title=f"{engine.name} on {engine.device} in {engine.precision}")
     for size, taken in seconds.items():
         mark = "largest batch in use" if size == chosen else ""
