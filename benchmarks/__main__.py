@@ -134,7 +134,7 @@ def _compare(server: Server, contestant: Contestant, reference: list[dict[str, f
             reference.extend(answers)
         for i, (answer, right) in enumerate(zip(answers, reference, strict=True)):
             off = max(abs(answer[name] - right[name]) for name in right)
-            same = max(answer, key=answer.__getitem__) == max(right, key=right.__getitem__)
+            same = right[max(answer, key=answer.__getitem__)] >= max(right.values()) - TOLERANCES[contestant.way]
             if off > TOLERANCES[contestant.way] or not same:
                 raise WrongAnswersError(f"{contestant.key}: picture {i} is off by {off:.3f}: {answer}, not {right}")
             largest = max(largest, off)
