@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from benchmarks.bodies import pictures
-from benchmarks.processes import Server
+from benchmarks.processes import Server, ServerError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -60,6 +60,13 @@ def closed_loop(server: Server, path: str, body: str, clients: int, seconds: int
         requests=result["requests"],
         failed=result["failed"] + result["broken"],
     )
+
+
+def all_answered(cell: Closed) -> Closed:
+    """The same; raises ServerError if a request failed, since then its rate is that of refusals too."""
+    if cell.failed:
+        raise ServerError(f"{cell.failed} of {cell.requests} {cell.body} requests of {cell.clients} clients failed")
+    return cell
 
 
 def open_loop(server: Server, path: str, rate: float, seconds: float) -> dict[str, Any]:

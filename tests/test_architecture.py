@@ -152,7 +152,15 @@ LEAVES_KNOW = {
     "model.preprocess": {"model.photo"},
     "model.photo": {"model.background", "model.silhouette"},
 }
-WITHOUT_TORCH = ["app.main", "app.client", "app.cli", "app.engines.openvino", "model.preprocess", "model.checkpoint"]
+WITHOUT_TORCH = [
+    "app.main",
+    "app.client",
+    "app.cli",
+    "app.engines.openvino",
+    "model.preprocess",
+    "model.checkpoint",
+    "benchmarks.ray_cluster",
+]
 
 
 def modules() -> dict[str, Path]:
