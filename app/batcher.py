@@ -1,9 +1,9 @@
 """Many pictures → one batch: a queue (app.admission bounds it) and threads that feed the engine's lanes, no timer.
 
-A lane that is free takes what waits, up to the largest useful batch, or its share where others are free too;
-while all are busy the next batch forms, and once it is full the engine may have it ahead. Nobody waits for
-company. Each entry carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose
-queue this one follows in shape.
+A lane that is free takes what waits, or its share where others are free too (app.schedule); while all are busy
+the next batch forms, and once it is full the engine may have it ahead. Nobody waits for company. Each entry
+carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose queue this one follows
+in shape.
 """
 
 import asyncio
@@ -18,9 +18,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cores import SIDE_BY_SIDE, step_back
+from app.cores import step_back
 from app.errors import DeadlinePassed, EngineFailed, NotReady, ServiceError
 from app.metrics import Metrics
+from app.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ class Batcher(Generic[Result]):
         max_block_size: int,
         metrics: Metrics,
     ) -> None:
-        self.max_batch_size, self._max_block_size = max_batch_size, max_block_size
+        self.max_batch_size = max_batch_size
+        self._schedule = Schedule(lanes, ahead, max_batch_size, max_block_size)
         self._run, self._recover = run, recover
         self._metrics = metrics
         self._queue: deque[_Entry[Result]] = deque()
@@ -106,16 +108,12 @@ class Batcher(Generic[Result]):
         self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        self._lanes, threads = lanes, lanes + ahead
-        self._computing = threads * [0]
-        self._begun = threads * [0.0]
-        self._ahead: deque[int] = deque()
-        self._busy_since: list[float | None] = [None] * threads
+        self._busy_since: list[float | None] = [None] * self._schedule.threads
         self._failing_since: float | None = None
         self._mending = threading.Lock()
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"engine-{lane}", daemon=True)
-            for lane in range(threads)
+            for lane in range(self._schedule.threads)
         ]
         self._finished = asyncio.Event()
 
@@ -239,40 +237,18 @@ class Batcher(Generic[Result]):
     def _next_batch(self, lane: int) -> list[_Entry[Result]]:
         """This lane's share of what waits, once there is one; empty when there will be no more."""
         with self._changed:
-            self._computing[lane] = 0
-            self._hand_on(lane)
+            self._schedule.done(lane, time.monotonic())
             self._changed.notify_all()
             while not (share := self._share()) and (self._queue or not self._stopping):
                 self._changed.wait()
-            if self._lanes <= sum(size > 0 for size in self._computing):
-                self._ahead.append(lane)
-            self._begun[lane] = time.monotonic()
             batch = [self._queue.popleft() for _ in range(share)]
-            self._computing[lane] = len(batch)
+            self._schedule.begin(lane, len(batch), time.monotonic())
         self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
         return batch
 
-    def _hand_on(self, lane: int) -> None:
-        """Notes that, this lane being done, the engine begins with what it has had ahead for longest."""
-        if lane in self._ahead:
-            self._ahead.remove(lane)
-        elif self._ahead:
-            self._begun[self._ahead.popleft()] = time.monotonic()
-
     def _share(self) -> int:
-        """How many pictures a free lane takes now: a small batch runs alone, on all that the engine has.
-
-        More at once where they came as one array: they are answered together anyway.
-        """
-        waiting, busy = len(self._queue), [size for size in self._computing if size]
-        if busy and min(waiting, *busy) < SIDE_BY_SIDE:
-            return 0
-        block = waiting and self._queue[0].request.block is not None
-        largest = self._max_block_size if block else self.max_batch_size
-        free = self._lanes - len(busy)
-        if free <= 0 and (block or waiting < largest):
-            return 0
-        return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // max(1, free))))
+        block = bool(self._queue) and self._queue[0].request.block is not None
+        return self._schedule.share(len(self._queue), block)
 
     def _compute(self, batch: list[_Entry[Result]], lane: int) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""
@@ -283,7 +259,7 @@ class Batcher(Generic[Result]):
                 raise RuntimeError(f"the engine gave {len(results)} results for {len(batch)} pictures")
         except BaseException as error:
             return self._retry(batch, lane, error)
-        started = max(started, self._begun[lane])
+        started = max(started, self._schedule.begun(lane))
         inference = time.monotonic() - started
         self._metrics.batch(len(batch), inference)
         return [
