@@ -1,8 +1,9 @@
 """python -m tests.soaking: the service at 80 % of what it can do, for twenty minutes (make soak).
 
 Finds its capacity, the most that was answered of three loads around what the engine alone could do, five seconds each;
-then sends forms with pictures in open loop at its share of that, and says by the minute how many were answered, the 99th percentile of the latency and the
-resident memory; then the memory's slope after the first minute. Ctrl-C ends it early, with the figures up to there.
+then sends forms with pictures in open loop at its share of that, and says by the minute how many were answered, the
+99th percentile of the latency and the resident memory; then the memory's slope after the first minute. Ctrl-C ends it
+early, with the figures up to there.
 
 With --share 2 it is twice what it can do: 503 is an answer then, and no error; the last line says how much of the
 capacity was still answered.
