@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import dataclass, replace
-from io import BytesIO
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.structure import has_several_scans, open_file
 from model.preprocess import Ground, Mode, Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -27,10 +27,17 @@ DRAFT_SIDE = 256
 FULL_SCALE = 8
 """How many times the limit on pixels a JPEG that is decoded at a reduced scale may have …"""
 
-PROGRESSIVE_SCALE = 3
-"""… and a progressive one, whose coefficients are all held in memory at full size."""
+PROGRESSIVE_SCALE = 5
+"""… and how many samples a progressive one, whose coefficients are all held at full size, two bytes each: of 16 million
+pixels come 26 in three full bands, 53 where colours have half the resolution, as most have, and 20 in four bands."""
 
-TILE_WIDTH, TILE_LENGTH = 322, 323
+WEBP_SCALE = 4 / 3
+"""What a pixel of a WebP counts: its decoder holds three pictures beside ours, and the whole file …"""
+
+RUN_LENGTH_SCALE = 4
+"""… and one of a run-length encoded BMP, which Pillow decodes in Python."""
+
+WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH = 256, 257, 322, 323
 """TIFF's tags."""
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked below before anything is decoded
@@ -65,13 +72,15 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise EmptyBody("the picture has no bytes")
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        image = Image.open(open_file(data), formats=FORMATS)
         size = image.size
         if size[0] * size[1] > DRAFT_PIXELS:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does something for JPEG alone
-        pixels, allowed = _pixels(image, size, max_pixels)
+        pixels, allowed = _pixels(image, data, size, max_pixels)
     except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
         if SIGNATURE.match(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
+            if isinstance(error, UndecodablePicture):
+                raise
             raise UndecodablePicture("the picture's header cannot be read") from error
         raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}") from error
     if pixels > allowed:
@@ -97,12 +106,24 @@ def _at_full_size(result: Preprocessed, picture: Picture) -> Preprocessed:
     return replace(result, crop=(left, top, min(right, width), min(bottom, height)))
 
 
-def _pixels(image: Image.Image, size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """How many pixels decoding would hold at once, and how many it may."""
-    if image.size != size:
-        scale = PROGRESSIVE_SCALE if image.info.get("progressive") else FULL_SCALE
-        return size[0] * size[1], scale * max_pixels
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however large
-        tile = image.tag_v2.get(TILE_WIDTH, 0) * image.tag_v2.get(TILE_LENGTH, 0)
-        return max(size[0] * size[1], tile), max_pixels
-    return size[0] * size[1], max_pixels
+def _pixels(image: Image.Image, data: bytes, size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    """How many pixels decoding would hold at once, or go through, and how many it may."""
+    pixels = size[0] * size[1]
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.size != size:
+        if has_several_scans(data):
+            return _samples(image, pixels), PROGRESSIVE_SCALE * max_pixels
+        return pixels, FULL_SCALE * max_pixels
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, whatever part is in the picture
+        width, length = image.tag_v2.get(TILE_WIDTH, 1), image.tag_v2.get(TILE_LENGTH, 1)
+        across, down = -(-image.tag_v2[WIDTH] // width), -(-image.tag_v2[LENGTH] // length)
+        return across * width * down * length, max_pixels
+    if isinstance(image, BmpImagePlugin.BmpImageFile) and image.tile[0].codec_name == "bmp_rle":
+        return RUN_LENGTH_SCALE * pixels, max_pixels
+    return round(WEBP_SCALE * pixels) if image.format == "WEBP" else pixels, max_pixels
+
+
+def _samples(image: JpegImagePlugin.JpegImageFile, pixels: int) -> int:
+    """In all bands, of which some have fewer than there are pixels."""
+    areas = [vertical * horizontal for _, vertical, horizontal, _ in image.layer]
+    full = max(layer[1] for layer in image.layer) * max(layer[2] for layer in image.layer)
+    return -(-pixels * sum(areas) // full)

@@ -50,7 +50,10 @@ class Settings(BaseSettings):
     body_timeout: Annotated[PositiveFloat, Field(description="Seconds a body may take to arrive")] = 20.0
     max_upload_bytes: Annotated[PositiveInt, Field(description="Largest body")] = 32 * 1024 * 1024
     max_pixels: Annotated[
-        PositiveInt, Field(description="Largest picture, counted as decoded: a large JPEG is decoded at reduced scale")
+        PositiveInt,
+        Field(
+            description="Largest picture, counted as decoded: large JPEGs at a reduced scale, a WebP's pixels as 4/3"
+        ),
     ] = 16_000_000
     api_key: Annotated[
         SecretStr | None, Field(description="The key that requests need, or `@` and a file with one on each line")

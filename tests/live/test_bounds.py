@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 from conftest import Server, run_server
 from live.faults import release
 from live.test_inference_v2 import INFER
-from live.test_pictures import MEGABYTE, peak_memory
+from live.test_pictures import MEGABYTE, largest, peak_memory
 from live.test_slow_clients import code, connect
 
 from app.budget import Decoding
@@ -118,6 +119,26 @@ def test_pixels_in_decoding_are_bounded_together() -> None:
             thread.join(PATIENCE)
         assert crowd.left == 80
         assert most - 1 <= crowd.largest <= most  # tenths do not add up exactly
+
+
+def test_large_pictures_are_decoded_a_few_at_a_time(boot: bytes) -> None:
+    """A machine of many cores, and twelve requests at once for 150 MB each: at most four of them have it."""
+    picture, cores = largest("rgba"), "import os, runpy; os.sched_getaffinity = lambda _: set(range(16))"
+    command = (sys.executable, "-c", f"{cores}; runpy.run_module('app', run_name='__main__', alter_sys=True)")
+    settings = {"GOOGLENET_REQUEST_TIMEOUT": "100", "MALLOC_MMAP_THRESHOLD_": "100000"}  # what is freed is given back
+    with run_server(*command, **settings) as server:
+
+        async def ask() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+                return await asyncio.gather(*(client.post("/predict", content=picture) for _ in range(12)))
+
+        with server.client() as client:
+            assert client.post("/predict", content=boot).status_code == 200
+        peak_memory(server)  # from here on
+        before = peak_memory(server)
+        assert [answer.status_code for answer in asyncio.run(ask())] == 12 * [200]
+        growth = peak_memory(server) - before
+        assert growth < 900 * MEGABYTE
 
 
 class Crowd:
