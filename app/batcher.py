@@ -22,6 +22,7 @@ from app.cores import step_back
 from app.errors import DeadlinePassed, EngineFailed, NotReady, ServiceError
 from app.metrics import Metrics
 from app.schedule import Schedule
+from app.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,13 @@ Outcome = Answer[Result] | ServiceError
 class _Request(Generic[Result]):
     """Pictures that came together and are answered together."""
 
-    def __init__(self, pictures: Sequence[Pixels] | Pixels, deadline: float, reply: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, pictures: Sequence[Pixels] | Pixels, deadline: float, urgent: bool, reply: "asyncio.Future[None]"
+    ) -> None:
         self.block = pictures if isinstance(pictures, np.ndarray) else None
         self.outcomes: list[Outcome[Result] | None] = [None] * len(pictures)
         self.missing = len(pictures)
-        self.deadline = deadline
+        self.deadline, self.urgent = deadline, urgent
         self.submitted = time.monotonic()
         self.reply = reply
 
@@ -82,8 +85,7 @@ class Batcher(Generic[Result]):
 
     `ahead` more threads take full batches while all lanes are busy, for the engine to go on without a pause.
 
-    `recover` is called there after a batch of which nothing succeeded, by one thread at a time: it mends what it can
-    and says whether the engine works.
+    `recover` is called there, as app.vitals says, after a batch of which nothing succeeded, or while `vitals` doubts.
 
     Everything but `run` is called in the event loop that `start` was called in.
     """
@@ -101,16 +103,14 @@ class Batcher(Generic[Result]):
     ) -> None:
         self.max_batch_size = max_batch_size
         self._schedule = Schedule(lanes, ahead, max_batch_size, max_block_size)
-        self._run, self._recover = run, recover
+        self.vitals = Vitals(self._schedule.threads, recover)
+        self._run = run
         self._metrics = metrics
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        self._busy_since: list[float | None] = [None] * self._schedule.threads
-        self._failing_since: float | None = None
-        self._mending = threading.Lock()
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"engine-{lane}", daemon=True)
             for lane in range(self._schedule.threads)
@@ -127,24 +127,21 @@ class Batcher(Generic[Result]):
         """Pictures in the queue, those being computed not counted."""
         return len(self._queue)
 
-    @property
-    def stuck(self) -> float:
-        """Seconds for which a lane has been busy with one batch, or none has managed a single picture."""
-        since = [start for start in (*self._busy_since, self._failing_since) if start is not None]
-        return time.monotonic() - min(since) if since else 0.0
-
     async def submit(
         self, pictures: Sequence[Pixels] | Pixels, deadline: float, *, urgent: bool = False
     ) -> "list[Outcome[Result]]":
         """Each picture's answer, in order, or the error in its place; all by `deadline` (time.monotonic()).
 
-        An array [n,96,96] reaches the engine uncopied where it fills a batch. Urgent pictures go to the front.
-        Being cancelled frees the places at once. Raises NotReady.
+        An array [n,96,96] reaches the engine uncopied where it fills a batch. Urgent pictures go to the front, and get
+        the answers of an engine that is not trusted. Being cancelled frees the places at once. Raises NotReady, or
+        EngineFailed where the engine is not trusted.
         """
         if len(pictures) == 0:
             return []
-        request: _Request[Result] = _Request(pictures, deadline, self._loop.create_future())
-        self._enqueue([_Entry(pixels, request, i) for i, pixels in enumerate(pictures)], urgent)
+        if (doubt := self.vitals.doubt) is not None and not urgent:
+            raise self._refusal(doubt, len(pictures))
+        request: _Request[Result] = _Request(pictures, deadline, urgent, self._loop.create_future())
+        self._enqueue([_Entry(pixels, request, i) for i, pixels in enumerate(pictures)])
         self._unanswered.add(request)
         if self._sweep is None or deadline < self._sweep_at:
             self._sweep_later(deadline)
@@ -182,11 +179,16 @@ class Batcher(Generic[Result]):
             self._changed.notify_all()
         await self._finished.wait()
 
-    def _enqueue(self, entries: list[_Entry[Result]], urgent: bool) -> None:
+    def _refusal(self, doubt: str, count: int) -> EngineFailed:
+        """What so many pictures get from an engine that is not trusted."""
+        self._metrics.dropped("failed", count)
+        return EngineFailed(f"the engine is not trusted: {doubt}")
+
+    def _enqueue(self, entries: list[_Entry[Result]]) -> None:
         with self._changed:
             if self._stopping:
                 raise NotReady("the service is stopping")
-            if urgent:
+            if entries[0].request.urgent:
                 self._queue.extendleft(reversed(entries))
             else:
                 self._queue.extend(entries)
@@ -218,21 +220,13 @@ class Batcher(Generic[Result]):
             now = time.monotonic()
             alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
             if alive:
-                self._busy_since[lane] = now
-                outcomes = self._compute(alive, lane)
-                self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
-                self._judge(any(isinstance(outcome, Answer) for outcome in outcomes))
-                self._busy_since[lane] = None
-
-    def _judge(self, succeeded: bool) -> None:
-        """Notes since when the engine fails, and has it mended."""
-        if not succeeded:
-            with self._mending:
-                succeeded = self._recover()
-        if succeeded:
-            self._failing_since = None
-        elif self._failing_since is None:
-            self._failing_since = time.monotonic()
+                self.vitals.begin(lane, now)
+                try:
+                    outcomes = self._compute(alive, lane)
+                    self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
+                    self.vitals.judge(any(isinstance(outcome, Answer) for outcome in outcomes))
+                finally:
+                    self.vitals.end(lane)
 
     def _next_batch(self, lane: int) -> list[_Entry[Result]]:
         """This lane's share of what waits, once there is one; empty when there will be no more."""
@@ -282,7 +276,10 @@ class Batcher(Generic[Result]):
         return [outcome for entry in batch for outcome in self._compute([entry], lane)]
 
     def _deliver(self, outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
+        doubt = self.vitals.doubt
         for entry, outcome in outcomes:
+            if doubt is not None and isinstance(outcome, Answer) and not entry.request.urgent:
+                outcome = self._refusal(doubt, 1)
             entry.request.settle(entry.index, outcome)
 
 

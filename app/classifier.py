@@ -75,8 +75,9 @@ class Classifier:
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
         self.served = Served(checkpoint, engine, settings, metrics)
-        self.capacity = warm_up(engine, checkpoint.golden.pixels)
-        batch_size = settings.max_batch_size or useful_batch_size(self.capacity)
+        self._measured, capacity = _kind(engine), warm_up(engine, checkpoint.golden.pixels)
+        self._capacity = capacity
+        batch_size = settings.max_batch_size or useful_batch_size(capacity)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
             self.served.recover,
@@ -86,12 +87,12 @@ class Classifier:
             max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
             metrics=metrics,
         )
-        rate = max(size / seconds for size, seconds in self.capacity.items())
+        rate = max(size / seconds for size, seconds in capacity.items())
         self.admission = Admission(settings.queue_size, ENGINES_PART * rate, settings.request_timeout, metrics)
         self._turns = Turns(AT_A_TIME)
         self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-        rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in self.capacity.items())
+        rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
             *(engine.name, engine.device, engine.precision, rates, batch_size),
@@ -104,6 +105,21 @@ class Classifier:
     @property
     def engine(self) -> Engine:
         return self.served.now[1]
+
+    @property
+    def capacity(self) -> dict[int, float]:
+        """Seconds per batch by its size, measured at the start; empty where another kind of engine serves since."""
+        return self._capacity if _kind(self.engine) == self._measured else {}
+
+    def distrust(self, engine: Engine, reason: str) -> None:
+        """It has classified a known picture wrongly: it is replaced, and until `trust` pictures get EngineFailed."""
+        self.served.doubted = engine
+        self.batcher.vitals.distrust(reason)
+
+    def trust(self) -> None:
+        """A known picture was classified correctly."""
+        self.served.doubted = None
+        self.batcher.vitals.trust()
 
     def reload(self) -> None:
         """Takes up the checkpoint's file as it is now, if it is good."""
@@ -133,7 +149,7 @@ class Classifier:
     ) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
 
-        Raises QueueFull or NotReady for all of them together.
+        Raises QueueFull or NotReady for all of them together, or EngineFailed where the engine is not trusted.
         """
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(len(pictures)):
@@ -230,6 +246,11 @@ class Classifier:
         label, confidence = self.checkpoint.metadata.classes[likeliest], float(scores.probabilities[likeliest])
         self.metrics.queue_time.observe(answer.queued)
         self.metrics.prediction(label, confidence, scores.out_of_distribution)
+
+
+def _kind(engine: Engine) -> tuple[str, str, str]:
+    """What its speed depends on."""
+    return engine.name, engine.device, engine.precision
 
 
 def _answer_or_raise(outcome: Answer[Scores] | ServiceError) -> Answer[Scores]:

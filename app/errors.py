@@ -146,7 +146,7 @@ class NotReady(Unavailable):
 
 
 class EngineFailed(Unavailable):
-    code, title = "engine-failed", "The network could not be run on this picture"
+    code, title = "engine-failed", "The network could not be run on this picture, or is not trusted"
 
 
 class DeadlinePassed(ServiceError):

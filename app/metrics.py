@@ -61,7 +61,9 @@ class Metrics:
             "googlenet_batch_splits", "Batches halved for want of device memory.", registry=self._registry
         )
         self.engine_restarts = Counter(
-            "googlenet_engine_restarts", "Engines replaced because they had died.", registry=self._registry
+            "googlenet_engine_restarts",
+            "Engines replaced because they had died or answered wrongly; attempts that failed do not count.",
+            registry=self._registry,
         )
         self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
         self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")

@@ -73,7 +73,7 @@ class Classifier:
     async def check_health(self) -> None:
         """Ray puts another replica in this one's place when this raises: as /health/live, if nothing else helps."""
         service: Service = self.app.state["service"]  # type: ignore[attr-defined]
-        if service.classifier.batcher.stuck > service.settings.stuck_limit:
+        if service.stuck:
             raise RuntimeError("the engine is stuck")
 
 

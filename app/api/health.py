@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.api import schemas
-from app.api.service import Service, draining
+from app.api.service import Service, draining, stuck
 
 api = APIRouter(tags=["Health"])
 
@@ -22,11 +22,10 @@ async def ready(request: Request, response: Response) -> schemas.Health:
 
 @api.get("/health/live", summary="Does the process run?", responses={503: {"model": schemas.Live}})
 async def live(request: Request, response: Response) -> schemas.Live:
-    """200 unless the engine has done nothing for so long that only a new process can help."""
-    service = getattr(request.state, "service", None)
-    stuck = isinstance(service, Service) and service.classifier.batcher.stuck > service.settings.stuck_limit
-    response.status_code = 503 if stuck else 200
-    return schemas.Live(status="stuck" if stuck else "alive")
+    """200 unless the engine has done nothing, or nothing right, for so long that only a new process can help."""
+    dead = stuck(request)
+    response.status_code = 503 if dead else 200
+    return schemas.Live(status="stuck" if dead else "alive")
 
 
 def _health(service: Service, status: str, reason: str | None) -> schemas.Health:

@@ -12,7 +12,7 @@ from app.api.body import read_body
 from app.api.connected import while_connected
 from app.api.documented import INDEX, INFER, INFER_VERSION, MODEL, MODELS, VERSION, protocol_errors
 from app.api.encodings import compress, decompress
-from app.api.service import Service
+from app.api.service import Service, stuck
 from app.api.statistics import statistics
 from app.api.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse, parse_json
 from app.errors import InvalidRequest, UnknownModel
@@ -39,16 +39,19 @@ async def server() -> dict[str, Any]:
     return {"name": "fashion-googlenet", "version": version, "extensions": EXTENSIONS}
 
 
-@api.get("/health/live", summary="Does the process run?")
-async def live() -> dict[str, bool]:
-    return {"live": True}
+@api.get("/health/live", summary="Does the process run?", responses=protocol_errors(503))
+async def live(request: Request) -> JSONResponse:
+    """As /health/live."""
+    dead = stuck(request)
+    return JSONResponse({"live": not dead}, 503 if dead else 200)
 
 
 @api.get("/health/ready", summary="Does it classify?", responses=protocol_errors(503))
 async def ready(request: Request) -> JSONResponse:
     """As /health/ready. Both fields, for the specification says `live` and KServe's client reads `ready`."""
     failed = bool(await Service.of(request).reason(request))
-    return JSONResponse({"live": True, "ready": not failed}, 503 if failed else 200, {"Cache-Control": "no-store"})
+    body = {"live": not stuck(request), "ready": not failed}
+    return JSONResponse(body, 503 if failed else 200, {"Cache-Control": "no-store"})
 
 
 @api.get("/models/stats", summary="Statistics of all models, of which there is one", **MODELS)
@@ -130,7 +133,10 @@ async def infer(request: Request) -> Response:
     asked = await _parsed(request, model.service)
     async with while_connected(request):
         scores = await classifier.score(asked.tensors)
-    body, headers = Writer(asked, model.name, model.version, classifier.checkpoint.metadata.classes)(scores)
+        if len({score.version for score in scores}) > 1:  # another took over between two batches: let it answer all
+            scores = await classifier.score(asked.tensors)
+    version = scores[0].version[:12]
+    body, headers = Writer(asked, model.name, version, classifier.checkpoint.metadata.classes)(scores)
     body, encoded = compress(body, request.headers.get("accept-encoding", ""))
     return Response(body, headers=headers | encoded)
 

@@ -103,7 +103,10 @@ class EngineInfo(BaseModel):
     device: str = Field(examples=["cpu"])
     precision: str = Field(examples=["fp32"])
     max_batch_size: int
-    pictures_per_second: dict[int, float] = Field(description="By those batch sizes that came into question at start")
+    pictures_per_second: dict[int, float] = Field(
+        description="By those batch sizes that came into question at the start, when they were measured; "
+        "empty once another kind of engine has taken over"
+    )
 
 
 class Queue(BaseModel):

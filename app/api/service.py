@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import Request
 
 from app.classifier import Classifier
+from app.engine import Engine
 from app.errors import NotReady, ServiceError
 from app.keys import Keys
 from app.settings import Settings
@@ -24,6 +25,12 @@ def draining(request: Request) -> bool:
     return getattr(request.state, "draining", False)
 
 
+def stuck(request: Request) -> bool:
+    """Whether only a new process can help; not before the application has been started."""
+    service = getattr(request.state, "service", None)
+    return isinstance(service, Service) and service.stuck
+
+
 class Service:
     """One for each start of the application; handed to requests as their state."""
 
@@ -32,6 +39,7 @@ class Service:
         self._golden = itertools.cycle(range(len(classifier.checkpoint.golden.pixels)))
         self._probe: asyncio.Task[str | None] | None = None
         self._fresh_until = 0.0
+        self._asking: asyncio.Task[None] | None = None
         self.parsing = asyncio.Lock()
         """Held while a large body of JSON is parsed: what becomes of it may take many times as much memory."""
 
@@ -42,6 +50,11 @@ class Service:
         if not isinstance(service, Service):
             raise NotReady("the service has not been started")
         return service
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the engine has done nothing, or nothing right, for STUCK_LIMIT."""
+        return self.classifier.batcher.vitals.stuck > self.settings.stuck_limit
 
     async def reason(self, request: Request) -> str | None:
         """Why no more should be sent here; None if it is ready."""
@@ -79,5 +92,19 @@ class Service:
             return await self._compare(i, deadline)
         off = float(np.abs(outcome.result.probabilities - engine.golden[i]).max())
         if not off <= engine.tolerance:
-            return f"a known picture was classified wrongly: a probability is off by {off:.4f}"
+            reason = f"a known picture was classified wrongly: a probability is off by {off:.4f}"
+            self._distrust(engine, reason)
+            return reason
+        self.classifier.trust()
         return None
+
+    def _distrust(self, engine: Engine, reason: str) -> None:
+        self.classifier.distrust(engine, reason)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_on())
+
+    async def _ask_on(self) -> None:
+        """Until the engine is trusted again, though nobody asks for its health."""
+        while self.classifier.batcher.vitals.doubt is not None:
+            await asyncio.sleep(FRESH)
+            await self.failure()

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from app.engine import DeviceMemory, Outputs
 from app.engines.plain import TorchEngine
 from model.checkpoint import Checkpoint
+
+SHIPPED_NAME = "googlenet-fashion-mnist"
 
 
 class Faulty(TorchEngine):
@@ -58,6 +62,53 @@ class Hanging(Faulty):
         return outputs
 
 
+class OldHanging(Hanging):
+    """Hangs only with the shipped checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        if checkpoint.metadata.name != SHIPPED_NAME:
+            self.trigger = Path("/nonexistent")
+
+
+class BuildHanging(Faulty):
+    """Does not get built until a byte can be read from the pipe that the trigger is."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        if self.trigger.exists():
+            self.trigger.read_bytes()
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs
+
+
+class OldMortal(Faulty):
+    """Dies when the trigger appears, and another with the shipped checkpoint is not built until the pipe is read."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        if checkpoint.metadata.name != SHIPPED_NAME:
+            self.trigger = Path("/nonexistent")
+        elif self.trigger.exists():
+            self.trigger.read_bytes()
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        raise RuntimeError("the device is gone")
+
+
+class Changing(Faulty):
+    """Is of another kind when it is built while the trigger is there."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        if self.trigger.exists():
+            self.precision = "bf16"
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        return outputs
+
+
 class Slow(Faulty):
     """Takes a tenth of a second for every batch."""
 
@@ -71,6 +122,37 @@ class Wrong(Faulty):
 
     def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
         return outputs._replace(logits=outputs.logits[:, ::-1].copy())
+
+
+class WrongUntilReplaced(Wrong):
+    """Answers wrongly from when the trigger appears, which it takes away, but only where a picture comes alone.
+
+    Only another in its place does not.
+    """
+
+    broken = False
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        outputs = TorchEngine.__call__(self, pixels)
+        if self.trigger.exists():
+            self.break_down()
+        return self.fail(pixels, outputs) if self.broken and len(pixels) == 1 else outputs
+
+    def break_down(self) -> None:
+        self.trigger.unlink()
+        self.broken = True
+
+
+class WrongAfterHanging(WrongUntilReplaced):
+    """Hangs as Hanging does, and then takes half a second for every wrong answer."""
+
+    def break_down(self) -> None:
+        self.trigger.read_bytes()
+        self.broken = True
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        time.sleep(0.5)
+        return super().fail(pixels, outputs)
 
 
 class WrongFromTheStart(Wrong):
@@ -92,6 +174,21 @@ class Mortal(Faulty):
         self.trigger.unlink()
         self.dead = True
         raise RuntimeError("the device is gone")
+
+
+class Unmeasurable(Mortal):
+    """Once one has died, every other in its place cannot tell about its memory, in a way that no engine may."""
+
+    died = False
+
+    def fail(self, pixels: NDArray[np.uint8], outputs: Outputs) -> Outputs:
+        type(self).died = True
+        return super().fail(pixels, outputs)
+
+    def memory(self) -> DeviceMemory | None:
+        if self.died:
+            raise SystemExit("no memory is left to tell of memory")
+        return None
 
 
 class Dead(Faulty):
@@ -133,8 +230,18 @@ class WithMemory(Faulty):
         return DeviceMemory(allocated=1 << 30, used=3 << 30, limit=80 << 30)
 
 
+@contextmanager
+def held(pipe: Path) -> Iterator[None]:
+    """Entered once somebody hangs reading the pipe, who goes on at the end; later readers no longer hang."""
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        yield
+    finally:
+        pipe.unlink()
+        os.close(writer)
+
+
 def release(pipe: Path) -> None:
     """Lets the engine, which reads the pipe, go on; later calls no longer hang."""
-    writer = os.open(pipe, os.O_WRONLY)
-    pipe.unlink()
-    os.close(writer)
+    with held(pipe):
+        pass

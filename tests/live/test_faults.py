@@ -13,6 +13,8 @@ from conftest import failed_start, run_server
 from live.faults import release
 from PIL import Image
 
+from model.checkpoint import Checkpoint
+
 
 @pytest.fixture(scope="module")
 def white() -> bytes:
@@ -54,6 +56,90 @@ def test_a_wrong_engine_is_noticed(tmp_path: Path) -> None:
         assert wait_for(client, 200)["status"] == "ready"
 
 
+def test_a_wrong_engine_answers_nobody(tmp_path: Path, boot: bytes, checkpoint: Checkpoint) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Wrong", "FAULT": str(trigger), "GOOGLENET_STUCK_LIMIT": "5"}
+    infer = f"/v2/models/{checkpoint.metadata.name}/infer"
+    raw = {"Inference-Header-Content-Length": "0"}
+    with run_server(**settings) as server, server.client() as client:
+        trigger.touch()
+        wait_for(client, 503)
+        refused = client.post("/predict", files={"file": boot})
+        assert (refused.status_code, refused.json()["code"]) == (503, "engine-failed")
+        assert "classified wrongly" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        assert client.post("/predict/batch", files=[("files", boot)] * 2).status_code == 503
+        assert client.post(infer, content=boot, headers=raw).status_code == 503
+        wait_for_live(client, 503)  # another in its place is as wrong; building it does not take five seconds
+        assert client.get("/v2/health/live").json() == {"live": False}
+        assert client.get("/v2/health/ready").json() == {"live": False, "ready": False}
+        assert client.post("/predict", files={"file": boot}).status_code == 503
+        assert "googlenet_engine_restarts_total 0.0" in client.get("/metrics").text
+
+        trigger.unlink()
+        wait_for(client, 200)
+        assert client.get("/health/live").status_code == client.get("/v2/health/live").status_code == 200
+        assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
+        assert client.post(infer, content=boot, headers=raw).status_code == 200
+
+
+def test_a_wrong_engine_is_replaced_though_nobody_asks_for_health_again(tmp_path: Path, boot: bytes) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "live.faults:WrongUntilReplaced", "FAULT": str(trigger)}
+    with run_server(**settings) as server, server.client() as client:
+        trigger.touch()
+        wait_for(client, 503)
+        until = time.monotonic() + 60
+        while (response := client.post("/predict", files={"file": boot})).status_code == 503:
+            assert response.json()["code"] == "engine-failed"
+            assert time.monotonic() < until, "".join(server.log)
+        assert response.json()["label"] == "Ankle boot"
+        assert "googlenet_engine_restarts_total 1.0" in client.get("/metrics").text
+        assert client.get("/health").status_code == 200
+
+
+def test_what_a_wrong_engine_has_under_way_is_not_answered(tmp_path: Path, boot: bytes) -> None:
+    """Eight pictures, of which the known one overtakes all but the first, or the first few."""
+    pipe = tmp_path / "pipe"
+    settings = {
+        "GOOGLENET_ENGINE": "live.faults:WrongAfterHanging",
+        "FAULT": str(pipe),
+        "GOOGLENET_MAX_BATCH_SIZE": "1",
+    }
+    with run_server(GOOGLENET_REQUEST_TIMEOUT="60", **settings) as server:
+
+        async def play() -> list[str]:
+            os.mkfifo(pipe)
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+                asked = asyncio.create_task(client.post("/predict/batch", files=[("files", boot)] * 8))
+                await asyncio.to_thread(release, pipe)
+                while "classified wrongly" not in str((await client.get("/health")).json()["reason"]):
+                    assert not asked.done()
+                answers = (await asked).json()["predictions"]
+                return [answer["error"]["code"] if "error" in answer else answer["label"] for answer in answers]
+
+        answers = asyncio.run(play())
+        wrong = [answer not in ("Ankle boot", "engine-failed") for answer in answers]
+        noticed = answers.index("engine-failed")
+        assert all(wrong[:noticed])
+        assert not any(wrong[noticed:])
+
+
+def test_an_idle_engine_is_not_stuck_though_its_thread_stumbled(tmp_path: Path, boot: bytes) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Unmeasurable", "FAULT": str(trigger), "GOOGLENET_STUCK_LIMIT": "1"}
+    with run_server(**settings) as server, server.client() as client:
+        trigger.touch()
+        assert client.post("/predict", files={"file": boot}).status_code == 503
+        until = time.monotonic() + 60
+        while not any("an engine thread stumbled" in line for line in server.log):
+            assert time.monotonic() < until
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert client.get("/health/live").status_code == 200
+        assert client.post("/predict", files={"file": boot}).json()["label"] == "Ankle boot"
+
+
 @pytest.mark.parametrize("fault", ["NotANumber", "Short"])
 def test_an_unusable_output_is_an_error_and_no_end(tmp_path: Path, boot: bytes, fault: str) -> None:
     trigger = tmp_path / "trigger"
@@ -84,9 +170,8 @@ def test_an_engine_that_stays_dead_is_told_of_and_tried_again(tmp_path: Path, bo
         trigger.touch()
         assert client.post("/predict", files={"file": boot}).status_code == 503
         assert "could not be run" in wait_for(client, 503)["reason"]
-        until = time.monotonic() + 60
-        while client.get("/health/live").status_code == 200:  # nothing works for longer than a second
-            assert time.monotonic() < until
+        wait_for_live(client, 503)  # nothing works for longer than a second
+        assert "googlenet_engine_restarts_total 0.0" in client.get("/metrics").text
         trigger.unlink()
         assert client.post("/predict", files={"file": boot}).status_code == 200
         assert client.get("/health/live").status_code == 200
@@ -116,10 +201,9 @@ def test_liveness_fails_when_the_engine_stays_stuck(tmp_path: Path, boot: bytes)
         assert health.status_code == 503
         assert "not ready in time" in health.json()["reason"]
         assert time.monotonic() - started < 5
-        until = time.monotonic() + 60
-        while (live := client.get("/health/live")).status_code == 200:
-            assert time.monotonic() < until
-        assert live.json() == {"status": "stuck"}
+        assert wait_for_live(client, 503).json() == {"status": "stuck"}
+        live = client.get("/v2/health/live")
+        assert (live.status_code, live.json()) == (503, {"live": False})
         release(pipe)
         wait_for(client, 200)
         assert client.get("/health/live").status_code == 200
@@ -133,6 +217,13 @@ def wait_for(client: httpx.Client, status: int) -> dict[str, str]:
             body: dict[str, str] = response.json()
             return body
     pytest.fail(f"health never answered {status}")
+
+
+def wait_for_live(client: httpx.Client, status: int) -> httpx.Response:
+    until = time.monotonic() + 60
+    while (response := client.get("/health/live")).status_code != status:
+        assert time.monotonic() < until
+    return response
 
 
 def test_a_hanging_engine_hangs_nobody(tmp_path: Path, boot: bytes) -> None:
