@@ -30,10 +30,11 @@ def step_back() -> None:
     """This thread, and those that it starts from now on, let the event loop go first.
 
     It needs little, but under overload it needs it at once: to refuse what cannot be done. Linux alone has
-    niceness by thread.
+    niceness by thread. One that has stepped back already, or was started by one that has, goes no further.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, os.nice(0) + STEP))
+        main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(os.nice(0), min(19, main_thread + STEP)))
 
 
 def _quota() -> float | None:

@@ -28,6 +28,12 @@ def record(logger: logging.Logger, fields: dict[str, Any]) -> None:
         logger.handle(logging.LogRecord(logger.name, logging.INFO, "", 0, fields, None, None))
 
 
+def flush() -> None:
+    """Writes what still waits: for the end of the event loop that would have done so."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 class Text(logging.Formatter):
     """2026-01-31 12:00:00,123 INFO app.request: POST /predict 200 3.1 ms …"""
 

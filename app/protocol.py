@@ -1,13 +1,11 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to a client's patience: no connection is held open by doing nothing."""
 
 import asyncio
-import json
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.api.problems import problem
 from app.corked import Corked
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
 
@@ -44,6 +42,8 @@ class Protocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._ends = False
+        """Whether the connection ends with the body that is arriving, whose request has been refused."""
 
     @property
     def idle(self) -> bool:
@@ -76,15 +76,18 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
             raise ValueError(f"more than {PIPELINED} requests without waiting for an answer")  # ends the connection
-        self._in_head = False
+        if self.transport.is_closing():  # what follows an answer that was the last
+            return
         if self._timer:
             self._end_timer()
         super().on_headers_complete()
-        if self.server_state.draining and self.cycle is not None:
-            self.cycle.keep_alive = False
+        self._in_head = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        if self._ends:
+            self.transport.close()
+            return
         if self._timer and self.idle:  # the answer was there before the body's end
             self._end_timer()
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -93,6 +96,8 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begins a request, or turns it away at the door (app.api.door, in the application's state)."""
+        if self.server_state.draining and cycle is self.cycle:
+            cycle.keep_alive = False
         door = self.app_state.get("door")
         refusal = door.refusal(cycle.scope) if door else None
         if refusal is None:
@@ -104,6 +109,8 @@ class Protocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         if cycle.keep_alive:
             self.on_response_complete()
+        elif cycle.more_body:  # closing at once would throw the answer away with what still comes
+            self._ends = True
         else:
             self.transport.close()
 
@@ -119,14 +126,10 @@ class Protocol(HttpToolsProtocol):
         """Answers with the problem and ends the connection, unless an earlier answer is still under way."""
         if self.transport.is_closing():
             return
-        if self.idle:
-            body = json.dumps(problem(error)).encode()
-            headers = [
-                (b"content-type", b"application/problem+json"),
-                (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
-            ]
-            self._write(error.status, headers, body)
+        door = self.app_state.get("door")
+        if door and self.idle and not self._ends:
+            status, headers, body = door.turn_away(error, self.headers if self._in_head else ())
+            self._write(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()
 
     def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -3,7 +3,7 @@
 SIGTERM: readiness fails, everything is still served for DRAIN_DELAY while the balancer takes notice, and every answer
 ends its connection. Then no connection is accepted any more; those that exist get their answers, by DRAIN_LIMIT at the
 latest. SIGINT is the same without the delay. A second signal ends the process at once. SIGHUP loads the checkpoint
-anew.
+anew, once there is one. A worker whose engine is stuck ends itself, for its supervisor starts another.
 """
 
 import asyncio
@@ -13,11 +13,14 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
 
 import uvicorn
 
+from app.hangup import release
+from app.logs import flush
 from app.protocol import Protocol, State
 from app.settings import Settings
 
@@ -50,6 +53,7 @@ class Config(uvicorn.Config):
         )
         self.header_timeout = settings.header_timeout
         self.drain_delay, self.drain_limit = settings.drain_delay, settings.drain_limit
+        self.stuck_limit = settings.stuck_limit
 
 
 class Server(uvicorn.Server):
@@ -64,11 +68,21 @@ class Server(uvicorn.Server):
         """When no more is accepted, and …"""
         self._limit_at: float | None = None
         """… when no more is waited for; time.monotonic()."""
+        self._stuck = False
+        self.show_life: Callable[[], None] = lambda: None
+        """Called all the time, while the event loop goes round."""
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super()._serve(sockets)
+        finally:  # the signal that ended it is raised anew, and no line survives that
+            flush()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+            release()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGINT then SIGTERM is one wish, not two: a terminal interrupts workers which their supervisor ends then."""
@@ -94,14 +108,25 @@ class Server(uvicorn.Server):
         supervisor = multiprocessing.parent_process()
         if supervisor is not None and os.getppid() != supervisor.pid:
             self._drain(0)
+        if supervisor is not None and not self.server_state.draining and self._engine_is_stuck():
+            log.error("the engine has been stuck for more than %g s: this worker ends", self.config.stuck_limit)
+            self._stuck = True
+            self._drain(0)
+        self.show_life()
         if self.server_state.draining:
             for connection in self._connections():
                 connection.announce_end()
         stop = self._stop_at is not None and time.monotonic() >= self._stop_at
         return await super().on_tick(counter) or stop
 
+    def _engine_is_stuck(self) -> bool:
+        """As app.api.health has it."""
+        service = self.lifespan.state.get("service")
+        return service is not None and service.classifier.batcher.stuck > self.config.stuck_limit
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts no more, waits for what was accepted, ends the application."""
+        log.info("Shutting down")
         self._drain(0)
         await self._stop_accepting(sockets or [])
         await self._finish()
@@ -109,8 +134,12 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Takes in the connections that the kernel has made already, which closing the port would break."""
-        ports = [socket.socket(fileno=os.dup(s.fileno())) for server in self.servers for s in server.sockets]
+        """Takes in the connections that the kernel has made already, which closing the port would break.
+
+        A worker that is stuck leaves them to the others: its supervisor still has the port.
+        """
+        listening = [] if self._stuck else [s for server in self.servers for s in server.sockets]
+        ports = [socket.socket(fileno=os.dup(s.fileno())) for s in listening]
         for server in self.servers:
             server.close()
         for port in sockets:
@@ -140,6 +169,7 @@ class Server(uvicorn.Server):
             if self.force_exit or now >= limit:
                 await self._give_up()
                 return
+            self.show_life()
             for connection in self._connections():
                 connection.announce_end()
                 if connection.idle and now >= linger_until:

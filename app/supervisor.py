@@ -1,5 +1,6 @@
 """Several workers behind one port: keeps them alive, and passes on what the operator wants."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -8,6 +9,7 @@ from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from app.hangup import hold, release
 from app.server import Config, Server
 
 log = logging.getLogger(__name__)
@@ -22,10 +24,21 @@ STEADY = 10.0
 """Seconds a worker has to have lived for its end not to count as a failing start."""
 
 
+SILENCE = 10.0
+"""Seconds, of those in which the supervisor itself ran, without a sign of life after which a worker is killed."""
+
+MARGIN = 5.0
+"""Seconds beyond the drain limit, and after a second signal, in which a worker may still end by itself."""
+
+
 class Worker(Process):
-    """A process that runs our Server."""
+    """A process that runs our Server, whose event loop shows the supervisor that it goes round."""
 
     started = 0.0
+    ready = False
+    """Whether it has served."""
+    silent = 0.0
+    """Seconds since it last showed life, once it is ready."""
     again_at: float | None = None
     """When another takes its place; time.monotonic()."""
 
@@ -37,7 +50,29 @@ class Worker(Process):
 
     def start(self) -> None:
         self.started = time.monotonic()
+        hold()  # the process begins with it, and a SIGHUP waits until it has something to load anew
         super().start()
+        release()
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """In the process itself, its whole life."""
+        os.set_blocking(self.child_conn.fileno(), False)
+        self.server.show_life = self._show_life
+        self.server.run(sockets)
+
+    def _show_life(self) -> None:
+        with contextlib.suppress(OSError):  # the supervisor does not listen: app.server notices when it is gone
+            self.child_conn.send_bytes(b".")
+
+    def listen(self, seconds: float) -> None:
+        """Called by the supervisor, `seconds` after it last did."""
+        self.silent += seconds if self.ready else 0.0
+        while self.parent_conn.poll():
+            self.parent_conn.recv_bytes()
+            self.ready, self.silent = True, 0.0
+
+    def kill(self) -> None:
+        self.process.kill()
 
     def signal(self, number: int) -> None:
         """To a worker that may have ended."""
@@ -55,12 +90,16 @@ class Supervisor(Multiprocess):
     Only if the first start already fails is the service given up: then it is the settings.
     """
 
+    config: Config
     processes: list[Worker]  # type: ignore[assignment]
 
     def __init__(self, config: Config, sockets: list[socket]) -> None:
         super().__init__(config, sockets)
         self._pause = 0.0
         self._served = False
+        self._looked = time.monotonic()
+        self._kill_at: float | None = None
+        """When a worker that has not ended by then is killed; time.monotonic()."""
 
     @property
     def status(self) -> int:
@@ -75,15 +114,35 @@ class Supervisor(Multiprocess):
             self.keep_subprocess_alive()
         for worker in self.processes:
             worker.signal(signal.SIGTERM)
+        self._kill_at = time.monotonic() + self.config.drain_limit + MARGIN
         for port in self.sockets:  # the workers have their own: when they close theirs, it is closed
             port.close()
         while not all(worker.ended for worker in self.processes):
             time.sleep(TICK)
             self.handle_signals()
+            if time.monotonic() >= self._kill_at:
+                self._kill_all()
+
+    def _kill_all(self) -> None:
+        for worker in self.processes:
+            if not worker.ended:
+                log.error("worker %s does not end, and is killed", worker.pid)
+                worker.kill()
+
+    def _listen(self) -> None:
+        """Kills who has been silent for too long. Time in which the supervisor did not run either proves nothing."""
+        now = time.monotonic()
+        seconds, self._looked = min(now - self._looked, 10 * TICK), now
+        for worker in self.processes:
+            worker.listen(seconds)
+            if worker.silent > SILENCE and not worker.ended:
+                log.error("worker %s has shown no life for %g s, and is killed", worker.pid, SILENCE)
+                worker.kill()
 
     def keep_subprocess_alive(self) -> None:
-        """Replaces who has ended."""
-        if not self._served and any(worker.is_ready(0) for worker in self.processes if not worker.ended):
+        """Replaces who has ended, and who hangs."""
+        self._listen()
+        if not self._served and any(worker.ready for worker in self.processes):
             self._served = True
             host, port = self.sockets[0].getsockname()[:2]
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -118,6 +177,7 @@ class Supervisor(Multiprocess):
         if self.should_exit.is_set():
             for worker in self.processes:
                 worker.signal(number)
+            self._kill_at = min(self._kill_at, time.monotonic() + MARGIN) if self._kill_at else None
         self.should_exit.set()
 
     def handle_hup(self) -> None:

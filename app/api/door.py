@@ -1,9 +1,10 @@
-"""Turns requests away that could not be answered in time, before anything is done for them.
+"""Turns requests away that could not be answered in time, before anything is done for them; and what is no request.
 
 Under twice the load that can be carried, every second request is refused: what that costs is lost for the others.
 """
 
 import json
+from collections.abc import Iterable
 
 from starlette.types import Scope
 
@@ -11,9 +12,16 @@ from app.admission import Admission
 from app.api.journal import Journal
 from app.api.observer import CAREFUL
 from app.api.problems import problem
+from app.errors import ServiceError
 
 PATHS = {"/predict", "/predict/batch", "/explain"}
 """Of requests with pictures; others of them meet the same refusal behind their body."""
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers and body."""
+
+NO_REQUEST: Scope = {"method": "-", "headers": ()}
+"""Stands in the journal for what is none."""
 
 
 class Door:
@@ -22,8 +30,8 @@ class Door:
     def __init__(self, admission: Admission, journal: Journal) -> None:
         self._admission, self._journal = admission, journal
 
-    def refusal(self, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
-        """Status, headers and body of the answer to a request that is not let in; None for one that is.
+    def refusal(self, scope: Scope) -> Answer | None:
+        """The answer to a request that is not let in; None for one that is.
 
         A browser's from another origin is, for only CORS' own headers make an answer readable to it.
         """
@@ -31,8 +39,18 @@ class Door:
             return None
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
-        error = self._admission.refuse(1)
         request_id = self._journal.id_of(scope["headers"])
+        return self._answer(self._admission.refuse(1), scope, request_id, scope["path"])
+
+    def turn_away(self, error: ServiceError, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+        """The answer to what is no request, or not a whole one; `headers` are those that have come.
+
+        Neither path nor method are noted: they are a stranger's.
+        """
+        return self._answer(error, NO_REQUEST, self._journal.id_of(headers), "unknown")
+
+    def _answer(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Answer:
+        """Noted as given."""
         body = json.dumps(problem(error)).encode()
         headers = [
             (b"content-type", b"application/problem+json"),
@@ -41,5 +59,5 @@ class Door:
             (b"x-request-id", request_id),
             *CAREFUL,
         ]
-        self._journal.note(scope, request_id, scope["path"], error.status, 0.0)
+        self._journal.note(scope, request_id, route, error.status, 0.0)
         return error.status, headers, body

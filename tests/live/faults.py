@@ -1,9 +1,11 @@
 """Engines that misbehave on purpose; a real server loads them by GOOGLENET_ENGINE=live.faults:Name."""
 
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +160,18 @@ class WrongAfterHanging(WrongUntilReplaced):
 class WrongFromTheStart(Wrong):
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         return self.fail(pixels, super().__call__(pixels))
+
+
+class HungUp(TorchEngine):
+    """While it is loaded for the first time its process gets a SIGHUP, and so does a supervisor."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint, device)
+        with suppress(FileExistsError):
+            Path(os.environ["FAULT"]).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGHUP)
+            if multiprocessing.parent_process():
+                os.kill(os.getppid(), signal.SIGHUP)
 
 
 class Mortal(Faulty):

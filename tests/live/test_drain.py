@@ -6,13 +6,16 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from conftest import STOP_LIMIT, Server, run_server
+from live.faults import release
 
 CLIENTS = 24
+ROOM, CROWD = 64, 160
 
 
 def request(body: bytes) -> bytes:
@@ -37,12 +40,12 @@ def read_answer(file: "socket.SocketIO | object") -> tuple[int, bool]:
 class Load:
     """Clients that keep their connections and ask one picture after the other until nobody listens any more."""
 
-    def __init__(self, server: Server, body: bytes) -> None:
+    def __init__(self, server: Server, body: bytes, clients: int = CLIENTS) -> None:
         host, port = server.url.removeprefix("http://").split(":")
         self.address, self.request = (host, int(port)), request(body)
         self.seen: Counter[object] = Counter()
         self.answered = threading.Event()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def __enter__(self) -> "Load":
         for thread in self.threads:
@@ -54,6 +57,12 @@ class Load:
         for thread in self.threads:
             thread.join(STOP_LIMIT)
             assert not thread.is_alive()
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + STOP_LIMIT
+        while not condition():
+            assert time.monotonic() < until, self.seen
+            time.sleep(0.02)
 
     def _ask(self) -> None:
         while True:
@@ -84,6 +93,23 @@ def test_no_request_is_lost_when_stopping_under_load(boot: bytes, workers: str) 
         server.process.wait(STOP_LIMIT)
     assert set(load.seen) == {200}, load.seen
     assert load.seen[200] > CLIENTS
+
+
+def test_who_is_refused_while_it_stops_loses_nothing_either(boot: bytes, tmp_path: Path) -> None:
+    """There is no room for anybody else until all have been told: they ask again at once, as long as they may."""
+    pipe = tmp_path / "pipe"
+    settings = {"GOOGLENET_ENGINE": "live.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_QUEUE_SIZE": str(ROOM)}
+    settings |= {"GOOGLENET_REQUEST_TIMEOUT": "60", "GOOGLENET_DRAIN_DELAY": "0", "GOOGLENET_DRAIN_LIMIT": "50"}
+    with run_server(**settings) as server:
+        os.mkfifo(pipe)
+        with Load(server, boot, clients=CROWD) as load:
+            load.wait_until(lambda: load.seen[503] >= CROWD)
+            server.process.send_signal(signal.SIGTERM)
+            load.wait_until(lambda: sum(thread.is_alive() for thread in load.threads) <= ROOM)
+            release(pipe)
+            server.process.wait(STOP_LIMIT)
+    assert set(load.seen) == {200, 503}, load.seen
+    assert load.seen[200] == ROOM
 
 
 def test_what_takes_longer_than_the_last_batch_is_waited_for(boot: bytes, tmp_path: Path) -> None:

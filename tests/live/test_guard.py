@@ -1,5 +1,6 @@
 """Who gets in, and what browsers are told."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,13 @@ def test_careful_headers(client: httpx.Client, boot: bytes) -> None:
     assert policy.startswith("default-src 'none'")
     assert "frame-ancestors 'none'" in policy
     assert client.get("/docs").headers["referrer-policy"] == "no-referrer"
+
+
+def test_only_this_machine_is_served_unless_told_otherwise(server: Server) -> None:
+    """127.0.0.2 is an address of this machine that is not the one listened on."""
+    port = int(server.url.rpartition(":")[2])
+    socket.create_connection(("127.0.0.1", port)).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port)).close()
+    with run_server(GOOGLENET_HOST="0.0.0.0") as open_to_all:  # noqa: S104
+        socket.create_connection(("127.0.0.2", int(open_to_all.url.rpartition(":")[2]))).close()

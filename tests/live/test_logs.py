@@ -2,10 +2,16 @@
 
 import json
 import re
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 from conftest import Server, run_server
+from live.test_slow_clients import connect
+from live.test_workers import said, wait_until
+
+from app.api.observer import CAREFUL
 
 PATIENCE = 30.0
 
@@ -45,6 +51,60 @@ def test_a_line_for_people(server: Server, boot: bytes) -> None:
     line = line_with(server, "people-1")
     assert re.match(r"[\d-]{10} [\d:,]{12} INFO app.request: POST /predict 200 [\d.]+ ms id=people-1 ", line)
     assert "label=Ankle boot" in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_last_lines_are_written(workers: int) -> None:
+    with run_server(GOOGLENET_WORKERS=str(workers)) as server:
+        wait_until(lambda: said(server, "startup complete") == workers)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(PATIENCE)
+        for line in ("Shutting down", "Application shutdown complete", "Finished server process"):
+            wait_until(lambda line=line: said(server, line) == workers)  # type: ignore[misc]
+
+
+def counted(server: Server, status: int) -> float:
+    """Answers with that status to what was no request."""
+    with server.client() as client:
+        line = rf'^googlenet_http_requests_total{{route="unknown",status="{status}"}} (\S+)'
+        return sum(map(float, re.findall(line, client.get("/metrics").text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize(
+    ("status", "head"),
+    [
+        (400, b"GET / HTTP/1.1\r\nX-Request-ID: no-request-400\r\nHost: x\r\nFAKE \x1b[31m\r\n\r\n"),
+        (408, b"GET /FAKE HTTP/1.1\r\nX-Request-ID: no-request-408\r\nHost: x\r\nX-FAKE"),
+        (431, b"GET /FAKE HTTP/1.1\r\nX-Request-ID: no-request-431\r\n" + b"FAKE: x\r\n" * 8000),
+    ],
+)
+def test_what_is_no_request_is_noted_as_every_other(impatient: Server, status: int, head: bytes) -> None:
+    before = counted(impatient, status)
+    with connect(impatient) as connection:
+        connection.sendall(head)
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).lower()
+    assert answer.startswith(b"http/1.1 %d " % status)
+    assert b"\r\nx-request-id: no-request-%d\r\n" % status in answer
+    for name, value in CAREFUL:
+        assert b"\r\n%s: %s\r\n" % (name, value) in answer
+    assert f"app.request: - unknown {status} " in line_with(impatient, f"no-request-{status}")
+    assert counted(impatient, status) == before + 1
+    assert "FAKE" not in "".join(impatient.log)
+
+
+def test_an_id_that_is_unfit_for_a_log_is_replaced(impatient: Server) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Request-ID: a FAKE \xff id\r\nHost: x\r\nno header\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode().lower()
+    (request_id,) = re.findall("\r\nx-request-id: ([0-9a-f-]+)\r\n", answer)
+    assert "unknown 400" in line_with(impatient, request_id)
+    assert "FAKE" not in "".join(impatient.log)
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Server]:
+    with run_server(GOOGLENET_HEADER_TIMEOUT="2") as running:
+        yield running
 
 
 @pytest.mark.parametrize("path", ["/x%0aFAKE%20INFO%20line", "/%1b[31m"])
