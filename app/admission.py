@@ -20,9 +20,10 @@ WINDOW, FEW = 0.25, 8
 class Admission:
     """Counts pictures from before their decoding to their answer.
 
-    `limit` is the bound in number; `rate` the pictures a second that a crowd is taken to be answered at until there
-    has been one; `longest` the seconds by which everything is answered one way or another. A crowd that would have to
-    wait for long is refused though the queue has room: more would only wait longer. Called in the event loop.
+    `limit` is the bound in number, `bound` what it comes to now; `rate` the pictures a second that a crowd is taken to
+    be answered at until there has been one; `longest` the seconds by which everything is answered one way or another.
+    A crowd that would have to wait for long is refused though the queue has room: more would only wait longer. Called
+    in the event loop.
     """
 
     def __init__(self, limit: int, rate: float, longest: float, metrics: Metrics) -> None:
@@ -34,13 +35,13 @@ class Admission:
     def _take(self, rate: float) -> None:
         """Bounds by it from now on."""
         self._rate = rate
-        self._bound = min(self.limit, max(CROWD, PATIENCE * rate))
-        self._metrics.queue_limit.set(self._bound)
+        self.bound = int(min(self.limit, max(CROWD, PATIENCE * rate)))
+        self._metrics.queue_limit.set(self.bound)
 
     @property
     def overloaded(self) -> bool:
         """Whether one more picture is refused."""
-        return self.under_way >= self._bound
+        return self.under_way >= self.bound
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:

@@ -62,7 +62,10 @@ def classify(
     checkpoint: CheckpointFile = None,
 ) -> None:
     """Classifies pictures, here or by a server. Ends with 1 if one of them cannot be used."""
-    files = list(find_files(paths))
+    if as_csv and as_json:
+        raise typer.BadParameter("one of them", param_hint="--csv, --json")
+    if not (files := list(find_files(paths))):
+        raise typer.BadParameter("no pictures are there", param_hint=" ".join(paths))
     kind = "csv" if as_csv else "json" if as_json else "table"
     if url is not None:
         with Client(url, api_key=api_key) as client:

@@ -70,48 +70,22 @@ def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
 
 
 def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    """A share of the pictures as icons draw garments: tilted or not, slim or wide, filling the frame.
-
-    Flat, perhaps with dark seams; or in thin or bold lines around something darker.
-    """
-    n, _, h, w = x.shape
+    """A share of the pictures as icons draw garments: a flat shape, an outline, or an outline filled darker."""
+    n = len(x)
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=x.device)
 
+    def grown(mask: Tensor) -> Tensor:
+        return functional.max_pool2d(mask, 3, stride=1, padding=1)
+
     def shrunk(mask: Tensor) -> Tensor:
         return 1 - functional.max_pool2d(functional.pad(1 - mask, [1] * 4, value=1.0), 3, stride=1)  # outside is empty
 
-    def softened(y: Tensor, reach: int) -> Tensor:
-        return functional.avg_pool2d(functional.pad(y, [reach] * 4), 2 * reach + 1, stride=1)
-
-    tilt = torch.where(uniform(0, 1) < 0.5, uniform(-0.8, 0.8), 0.0)
-    posed = _posed(x, tilt.view(n), uniform(-0.25, 0.25).view(n), (2 * h, 2 * w))
-    shape = (softened((posed > 0.06).float(), 1) > uniform(0.4, 0.7)).float()
-    seams = shape * ((posed - softened(posed, 2)).abs() > uniform(0.08, 0.3)) * (uniform(0, 1) < 0.6)
-    strokes, inner = uniform(2, 7), shape
-    for width in range(1, 7):
-        inner = torch.where(strokes >= width, shrunk(inner), inner)
-    flat = shape * (1 - seams * uniform(0.3, 1))
-    lines = torch.maximum(torch.maximum(shape - inner, seams), shape * uniform(0.1, 0.95))
-    drawn = functional.avg_pool2d(torch.where(uniform(0, 1) < 0.5, flat, lines), 2) * uniform(0.8, 1)
+    shape = 1 - grown(1 - grown((x > 0.06).float()))
+    soft = functional.avg_pool2d(functional.pad(x, [1] * 4), 3, stride=1)
+    seams = shape * ((x - soft).abs() > uniform(0.08, 0.3))
+    outline = torch.maximum(shape - shrunk(shape), torch.where(uniform(0, 1) < 0.5, seams, 0 * x))
+    filling = torch.where(uniform(0, 1) < 0.5, uniform(0.1, 0.5), 0.0) * shape
+    drawn = torch.where(uniform(0, 1) < 0.5, shape * uniform(0.4, 1), torch.maximum(outline * uniform(0.6, 1), filling))
     return torch.where(uniform(0, 1) < probability, drawn, x)
-
-
-def _posed(x: Tensor, angle: Tensor, stretch: Tensor, size: tuple[int, int]) -> Tensor:
-    """Turned by so many radians, wider by exp(2·stretch), and fitted into the frame again; [n,1,*size]."""
-    n, _, h, w = x.shape
-    rows = torch.stack([angle.cos() * stretch.exp(), -angle.sin() * stretch.exp()], dim=1)
-    columns = torch.stack([angle.sin() / stretch.exp(), angle.cos() / stretch.exp()], dim=1)
-    matrix = torch.stack([rows, columns], dim=1)  # from the picture to the frame
-    whole = torch.eye(2, 3, device=x.device).expand(n, 2, 3)
-    places = functional.affine_grid(whole, [n, 1, h, w], align_corners=False).view(n, h * w, 2) @ matrix.mT
-    garment = (x > 0.06).view(n, h * w, 1)
-    garment = garment | ~garment.any(dim=1, keepdim=True)
-    low = torch.where(garment, places, torch.inf).amin(dim=1)
-    high = torch.where(garment, places, -torch.inf).amax(dim=1)
-    half = (high - low).amax(dim=1).view(n, 1, 1) / 2 + 1 / w
-    back = torch.linalg.inv(matrix)
-    theta = torch.cat([back * half, back @ ((high + low) / 2).unsqueeze(2)], dim=2)
-    grid = functional.affine_grid(theta, [n, 1, *size], align_corners=False)
-    return functional.grid_sample(x, grid, align_corners=False)

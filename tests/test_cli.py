@@ -67,6 +67,12 @@ def test_here_and_by_a_server_are_the_same(server: Server) -> None:
         assert one["ood_score"] == pytest.approx(other["ood_score"], abs=0.5)
 
 
+def test_nothing_to_classify_and_two_formats_at_once_are_mistakes(tmp_path: Path) -> None:
+    for arguments in ([str(tmp_path)], ["-"], [str(PICTURES), "--csv", "--json"]):
+        result = run("classify", *arguments)
+        assert (result.returncode, result.stdout) == (2, b""), arguments
+
+
 @pytest.mark.parametrize("where", ["here", "by a server"])
 def test_what_cannot_be_read_is_a_row_and_the_end_is_1(server: Server, tmp_path: Path, where: str) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")

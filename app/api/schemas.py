@@ -111,7 +111,7 @@ class EngineInfo(BaseModel):
 
 class Queue(BaseModel):
     images: int = Field(description="Pictures waiting")
-    limit: int
+    limit: int = Field(description="Pictures under way from which on more are refused, at the present pace")
     overloaded: bool = Field(description="More would be refused; no reason to be taken out of service")
 
 

@@ -21,10 +21,13 @@ def write_all(batches: Iterable[list[Row]], total: int, writer: Writer) -> bool:
             progress.advance(task, len(rows))
     writer.finish()
     seconds = time.monotonic() - started
-    console.print(
-        f"{total} pictures, {errors} errors, {seconds:.1f} s, {total / seconds:.0f} pictures/s", highlight=False
-    )
+    done = f"{_count(total, 'picture')}, {_count(errors, 'error')}"
+    console.print(f"{done}, {seconds:.1f} s, {total / seconds:.0f} pictures/s", highlight=False)
     return not errors
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _progress(console: Console) -> Progress:

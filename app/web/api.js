@@ -84,12 +84,12 @@ function sleep(milliseconds, signal) {
   });
 }
 
-/** The same request for a POSIX shell. */
+/** The same request for a POSIX shell; a picture of this page's, which nobody has as a file, is fetched first. */
 export function curl(file, options) {
   const plain = !/[;,"\\]/.test(file.name);
-  const name = plain ? file.name : `"${file.name.replace(/["\\]/g, "\\$&")}"`;
+  const name = file.source ? "-" : plain ? file.name : `"${file.name.replace(/["\\]/g, "\\$&")}"`;
   const [header] = Object.entries(keyHeader(key && "KEY"));
-  return ["curl", header && `-H ${quote(header.join(": "))}`, `-F ${quote(`file=@${name}`)}`, quote(address(options).href)]
+  return [file.source && `curl -s ${quote(file.source)} |`, "curl", header && `-H ${quote(header.join(": "))}`, `-F ${quote(`file=@${name}`)}`, quote(address(options).href)]
     .filter(Boolean)
     .join(" ");
 }

@@ -108,7 +108,7 @@ for (const [name, title] of SAMPLES) {
   button.append(image);
   button.addEventListener("click", async () => {
     const blob = await (await fetch(image.src)).blob();
-    add([new File([blob], name, { type: blob.type })]);
+    add([Object.assign(new File([blob], name, { type: blob.type }), { source: image.src })]);
   });
   const item = document.createElement("li");
   item.append(button);

@@ -23,7 +23,9 @@ def test_ready(client: httpx.Client, checkpoint: Checkpoint) -> None:
         assert body["model"]["version"] == checkpoint.version[:12]
         assert body["engine"]["name"] in ("openvino", "openvino-int8")
         assert body["engine"]["device"] == "cpu"
-        assert body["queue"] == {"images": 0, "limit": 1024, "overloaded": False}
+        assert body["queue"] == {"images": 0, "limit": body["queue"]["limit"], "overloaded": False}
+        assert 256 <= body["queue"]["limit"] <= 1024
+        assert f"\ngooglenet_queue_limit_pictures {body['queue']['limit']}" in client.get("/metrics").text
         assert str(body["engine"]["max_batch_size"]) in body["engine"]["pictures_per_second"]
     assert client.get("/health/live").json() == {"status": "alive"}
 

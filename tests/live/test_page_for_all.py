@@ -71,6 +71,16 @@ def test_the_command_does_what_the_page_did(page: Page, tmp_path: Path, needs: C
     assert ours["probabilities"] == theirs["probabilities"]
 
 
+def test_the_command_for_a_sample_needs_no_file(page: Page, tmp_path: Path, needs: Callable[[bool, str], None]) -> None:
+    needs(shutil.which("curl") is not None, "curl")
+    with page.expect_response(re.compile("/explain")) as response:
+        page.get_by_role("button", name="as in a photo").click()
+    (card,) = cards(page, 1)
+    command = card.locator(".curl code").text_content()
+    printed = subprocess.run(["bash", "-c", str(command)], cwd=tmp_path, capture_output=True, timeout=60).stdout
+    assert json.loads(printed)["probabilities"] == response.value.json()["probabilities"]
+
+
 def test_on_a_phone(browser: Browser, server: Server) -> None:
     viewport = {"width": 375, "height": 700}
     with opened(browser, server.url, viewport=viewport, has_touch=True, is_mobile=True) as page:
