@@ -122,7 +122,7 @@ class Server(uvicorn.Server):
     def _engine_is_stuck(self) -> bool:
         """As app.api.health has it."""
         service = self.lifespan.state.get("service")
-        return service is not None and service.classifier.batcher.stuck > self.config.stuck_limit
+        return service is not None and service.stuck
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts no more, waits for what was accepted, ends the application."""
