@@ -1,9 +1,11 @@
 # The service with its weights, for NVIDIA cards (gpu, the default) or without torch (--target cpu).
 ARG BASE=docker.io/library/python:3.12-slim
 
-# pip, and the environment it fills, which stays without it.
+# pip, and the environment it fills, which stays without it. An image rounds its files' times, so that modules compiled
+# by pip would look out of date, and be compiled again at every start: COMPILE makes them independent of times.
 FROM ${BASE} AS tools
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    COMPILE="/opt/googlenet/bin/python3 -m compileall -q --invalidation-mode unchecked-hash -x /py312_ /opt/googlenet/lib"
 RUN python3 -m venv /tools && /tools/bin/pip install "pip>=25" && python3 -m venv --without-pip /opt/googlenet
 ENV PATH=/tools/bin:$PATH PIP_PYTHON=/opt/googlenet/bin/python3
 WORKDIR /source
@@ -13,7 +15,7 @@ FROM tools AS code
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
-RUN pip install --no-deps .
+RUN pip install --no-compile --no-deps . && $COMPILE
 
 # What both images are. The library is compiled, for nobody could store that in a read-only file system.
 FROM ${BASE} AS runtime
@@ -34,7 +36,7 @@ LABEL org.opencontainers.image.title="fashion-googlenet" \
 
 FROM tools AS packages-cpu
 COPY requirements-cpu.txt ./
-RUN pip install --no-deps -r requirements-cpu.txt
+RUN pip install --no-compile --no-deps -r requirements-cpu.txt && $COMPILE
 
 FROM runtime AS cpu
 ENV GOOGLENET_DEVICE=cpu
@@ -45,7 +47,7 @@ COPY --from=code /opt/googlenet /opt/googlenet
 FROM tools AS packages-gpu
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app model && touch app/__init__.py model/__init__.py \
-    && pip install -c constraints.txt '.[torch]' && pip uninstall -y fashion-googlenet
+    && pip install --no-compile -c constraints.txt '.[torch]' && pip uninstall -y fashion-googlenet && $COMPILE
 
 FROM runtime AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
