@@ -5,7 +5,7 @@ ARG BASE=docker.io/library/python:3.12-slim
 # by pip would look out of date, and be compiled again at every start: COMPILE makes them independent of times.
 FROM ${BASE} AS tools
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-    COMPILE="/opt/googlenet/bin/python3 -m compileall -q --invalidation-mode unchecked-hash -x /py312_ /opt/googlenet/lib"
+    COMPILE="/opt/googlenet/bin/python3 -m compileall -qf --invalidation-mode unchecked-hash -x /py312_ /opt/googlenet/lib"
 RUN python3 -m venv /tools && /tools/bin/pip install "pip>=25" && python3 -m venv --without-pip /opt/googlenet
 ENV PATH=/tools/bin:$PATH PIP_PYTHON=/opt/googlenet/bin/python3
 WORKDIR /source

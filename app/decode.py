@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
+from app.effort import limit_effort
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.structure import has_several_scans, open_file
 from model.preprocess import Ground, Mode, Preprocessed, preprocess
@@ -91,8 +92,11 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
 def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:
     """Decodes the picture and brings it to what the network sees. Raises UndecodablePicture."""
     try:
+        limit_effort(picture.image)
         result = preprocess(picture.image, mode, background)
         return result if picture.image.size == picture.size else _at_full_size(result, picture)
+    except UndecodablePicture:
+        raise
     except Exception as error:  # as above: whatever goes wrong in decoding is the file's fault
         raise UndecodablePicture("the picture is truncated or damaged") from error
 

@@ -9,14 +9,11 @@ import struct
 from collections.abc import Iterator
 from io import BytesIO
 
+from app.effort import CountedFile
 from app.errors import UndecodablePicture
 
 SMALL = 16 * 1024
 """Bytes; a file up to this size cannot hold enough parts to matter, but for a JPEG's scans."""
-
-READS, RUNS = 65_536, 1_000_000
-"""How often Pillow may ask for more of a file: three times for a PNG's chunk, twice for a GIF's block and for a run of
-a run-length encoded BMP."""
 
 PARTS = 16_384
 """A PNG's or WebP's chunks (32 MB in pieces of 2 kB), and a JPEG's segments."""
@@ -59,20 +56,6 @@ SCAN = re.compile(rb"\xff\xda\0")
 
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """In a JPEG's scans: neither a byte that is escaped nor a restart."""
-
-
-class CountedFile(BytesIO):
-    """A file in memory that ends with UndecodablePicture when it is read too often."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.left = RUNS if data.startswith(b"BM") else READS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.left -= 1
-        if self.left < 0:
-            raise _refuse("parts")
-        return super().read(size)
 
 
 def open_file(data: bytes) -> BytesIO:

@@ -177,7 +177,9 @@ def start(tree: Path, configuration: dict[str, Any], verbose: bool) -> float:
             inside = ["nsenter", "--target", str(process.pid), "--mount", "--root", "--wd", *confined(configuration)]
             touched = subprocess.run([*inside, "touch", "/opt/googlenet/trial"], capture_output=True, text=True)
             demand("Read-only file system" in touched.stderr, "its file system is read-only")
-            modules = subprocess.run([*inside, "python3", "-v", "-c", "import app.main"], capture_output=True, text=True)
+            modules = subprocess.run(
+                [*inside, "python3", "-v", "-c", "import app.main"], capture_output=True, text=True
+            )
             uncompiled = re.findall(r"^# code object from '?(.*\.py)'?$", modules.stderr, re.MULTILINE)
             demand(not modules.returncode and not uncompiled, f"no module is compiled anew {' '.join(uncompiled)}")
             test = configuration["Healthcheck"]["Test"]

@@ -122,6 +122,23 @@ def shared_strips(count: int) -> bytes:
     return tiff(tags, strip, at=at)
 
 
+NOTHING = b"\x78\xda" + EMPTY_BLOCKS * 340_000
+"""31 MB of deflated data without content."""
+
+
+def png_of_nothing() -> bytes:
+    return png().replace(b"IDAT", b"abCd").replace(b"IEND", b"abCd") + png_chunk(b"IDAT", NOTHING)
+
+
+def tiff_of_nothing(strips: int) -> bytes:
+    at, length = 16 * 1024, len(NOTHING) // strips
+    data = NOTHING[:length] * strips
+    places = struct.pack(f"<{strips}L", *range(at, at + len(data), length))
+    lengths = struct.pack("<L", length) * strips
+    tags = {257: number(strips), 259: number(8), 278: number(1)}
+    return tiff(tags | {273: (4, strips, places), 279: (4, strips, lengths)}, data, at=at)
+
+
 def padded_tiles() -> bytes:
     """One pixel wide, its 200 tiles a million."""
     tile, at, count = zlib.compress(bytes(16_000_000), 9), 16 * 1024, 200
@@ -155,6 +172,8 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "TIFF whose strips are the same": lambda: shared_strips(100),
     "TIFF whose tiles are all but outside": padded_tiles,
     "BigTIFF of tags": many_tags,
+    "TIFF of a strip of nothing": lambda: tiff_of_nothing(1),
+    "TIFF of strips of nothing": lambda: tiff_of_nothing(1000),
     "JPEG of scans": lambda: jpeg(behind=SCAN * 3000, size=(4000, 4000)),
     "JPEG of segments": lambda: jpeg(segment(0xFE) * 7 * MEGABYTE),
     "JPEG of what is no segment": lambda: jpeg(b"\xff\xd0" + bytes(30 * MEGABYTE)),
@@ -168,6 +187,7 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "JPEG with a scan for each colour": lambda: baseline_scans((12_000, 10_000)),
     "PNG of chunks": lambda: png(png_chunk(b"abCd", b"") * 2_600_000),
     "PNG of empty data": lambda: png(png_chunk(b"IDAT", b"") * 2_600_000),
+    "PNG of nothing": png_of_nothing,
     "PNG of chunks behind it": lambda: png(after=png_chunk(b"abCd", b"") * 2_600_000),
     "PNG of profiles": lambda: png(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1_000_000), 9)) * 4000),
     "PNG of EXIF data": lambda: png(png_chunk(b"eXIf", exif(MEGABYTE))),

@@ -10,7 +10,6 @@ import pytest
 from conftest import Server, run_server
 from live.crafted import (
     CRAFTED,
-    EMPTY_BLOCKS,
     MEGABYTE,
     baseline_scans,
     gif,
@@ -121,11 +120,3 @@ def test_what_costs_more_counts_more(client: httpx.Client) -> None:
     assert code(client.post("/predict", content=saved(Image.new("RGB", (4000, 3001)), "WEBP"))) == "too-many-pixels"
     assert code(client.post("/predict", content=run_length_bmp(2001, b"\0\1"))) == "too-many-pixels"
     assert client.post("/predict", content=saved(Image.new("RGB", (8000, 6000)), "JPEG", progressive=True)).is_success
-
-
-def test_data_that_is_nothing(bounded: Server, client: httpx.Client, boot: bytes) -> None:
-    """Deflate's empty blocks cost 0.1 s a megabyte: that much, but once."""
-    data = png_chunk(b"IDAT", b"\x78\xda" + EMPTY_BLOCKS * 46_000)
-    with within_bounds(bounded, client, boot):
-        response = client.post("/predict", content=png().replace(b"IDAT", b"abCd").replace(b"IEND", b"abCd") + data)
-    assert code(response) == "undecodable-picture"
