@@ -1,6 +1,7 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to a client's patience: no connection is held open by doing nothing."""
 
 import asyncio
+import select
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -146,6 +147,17 @@ class Protocol(HttpToolsProtocol):
         if self._write_timer:
             self._write_timer.cancel()
             self._write_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """A request that came while the event loop was held up, whose timers go first, is in time."""
+        if not self._has_unread():
+            super().timeout_keep_alive_handler()
+
+    def _has_unread(self) -> bool:
+        """Whether something has arrived, be it the connection's end, that the event loop will hand over now."""
+        waiting = select.poll()
+        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     def _too_slow(self) -> None:
         self._timer = None

@@ -51,6 +51,7 @@ class Config(uvicorn.Config):
             access_log=False,  # app.api.observer writes it
             server_header=False,
         )
+        self.timeout_keep_alive = settings.keep_alive  # type: ignore[assignment]  # uvicorn's command line has whole ones
         self.header_timeout = settings.header_timeout
         self.drain_delay, self.drain_limit = settings.drain_delay, settings.drain_limit
         self.stuck_limit = settings.stuck_limit

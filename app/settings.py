@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         PositiveFloat, Field(description="Seconds from connecting, silent connections included, to a request's headers")
     ] = 10.0
     body_timeout: Annotated[PositiveFloat, Field(description="Seconds a body may take to arrive")] = 20.0
+    keep_alive: Annotated[
+        PositiveFloat,
+        Field(description="Seconds a connection may be idle after an answer; balancers mostly keep theirs for 60"),
+    ] = 75.0
     max_upload_bytes: Annotated[PositiveInt, Field(description="Largest body")] = 32 * 1024 * 1024
     max_pixels: Annotated[
         PositiveInt,

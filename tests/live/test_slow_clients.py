@@ -2,6 +2,7 @@
 
 import json
 import resource
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from conftest import Server, run_server
 
 LIMIT = 2.0
-"""Seconds of both timeouts here."""
+"""Seconds of all timeouts here."""
 
 PATIENCE = 30.0
 
@@ -23,7 +24,8 @@ def strict() -> Iterator[Server]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        with run_server(GOOGLENET_HEADER_TIMEOUT=str(LIMIT), GOOGLENET_BODY_TIMEOUT=str(LIMIT)) as server:
+        limits = ("HEADER_TIMEOUT", "BODY_TIMEOUT", "KEEP_ALIVE")
+        with run_server(**{f"GOOGLENET_{name}": str(LIMIT) for name in limits}) as server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
             yield server
     finally:
@@ -69,6 +71,35 @@ def test_a_silent_connection_is_closed(strict: Server) -> None:
         assert LIMIT - 0.5 < time.monotonic() - started < PATIENCE
 
 
+def live(connection: socket.socket) -> bytes:
+    connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+    answer = connection.recv(65536)
+    while not answer.endswith(b"}"):  # head and body may come apart
+        answer += connection.recv(65536)
+    return answer
+
+
+def test_a_connection_that_is_idle_after_an_answer_is_closed(strict: Server) -> None:
+    with connect(strict) as connection:
+        assert live(connection).startswith(b"HTTP/1.1 200")
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert LIMIT - 0.5 < time.monotonic() - started < PATIENCE
+
+
+def test_a_request_in_time_is_answered_however_late_it_is_read(strict: Server) -> None:
+    """The process is held up, as hosts do, until the connection's time is over."""
+    with connect(strict) as connection:
+        assert live(connection).startswith(b"HTTP/1.1 200")
+        strict.process.send_signal(signal.SIGSTOP)
+        try:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+            time.sleep(1.5 * LIMIT)  # the fault itself
+        finally:
+            strict.process.send_signal(signal.SIGCONT)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_slow_headers_get_408(strict: Server) -> None:
     with connect(strict) as connection:
         assert code(drip(connection, b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 100)) == (408, "headers-too-slow")
@@ -76,18 +107,13 @@ def test_slow_headers_get_408(strict: Server) -> None:
 
 def test_slow_headers_get_408_on_a_connection_that_served_already(strict: Server) -> None:
     with connect(strict) as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert live(connection).startswith(b"HTTP/1.1 200")
         assert code(drip(connection, b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 100)) == (408, "headers-too-slow")
 
 
 def test_empty_lines_do_not_keep_a_connection(strict: Server) -> None:
     with connect(strict) as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
-        answer = connection.recv(65536)
-        while not answer.endswith(b"}"):  # head and body may come apart
-            answer += connection.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 200")
+        assert live(connection).startswith(b"HTTP/1.1 200")
         assert drip(connection, b"\r\n" * 200) == b""
 
 
