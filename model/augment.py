@@ -52,13 +52,17 @@ def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
     Scaled by 0.75 to 1.1, a little stretched, turned by up to 6°, blurred or sharpened, of another
     contrast and gamma, with some noise.
     """
-    n = len(x)
+    n, _, h, w = x.shape
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=x.device)
 
-    zoom, stretch, angle = uniform(0.75, 1.1), uniform(-0.1, 0.1), uniform(-0.1, 0.1)
-    y = _warp(x, angle, (1 + stretch) / zoom, (1 - stretch) / zoom)
+    zoom, stretch, angle = (uniform(*limits).view(n) for limits in ((0.75, 1.1), (-0.1, 0.1), (-0.1, 0.1)))
+    across, down = (1 + stretch) / zoom, (1 - stretch) / zoom
+    rows = torch.stack([angle.cos() * across, -angle.sin() * down, 0 * zoom, angle.sin() * across, angle.cos() * down])
+    matrix = torch.cat([rows, 0 * zoom[None]]).T.reshape(n, 2, 3)
+    grid = functional.affine_grid(matrix, [n, 1, h, w], align_corners=False)
+    y = functional.grid_sample(x, grid, align_corners=False)
     y = y + uniform(-0.9, 0.9) * (y - functional.avg_pool2d(functional.pad(y, [1] * 4, "replicate"), 3, stride=1))
     y = y.clamp(0, 1) ** uniform(-0.5, 0.5).exp() * uniform(0.6, 1.2)
     y = y + uniform(0, 0.08) * torch.randn(y.shape, generator=generator, device=x.device)
@@ -66,10 +70,7 @@ def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
 
 
 def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    """A share of the pictures as icons draw garments: a flat shape, an outline, or an outline filled darker.
-
-    Half of them are turned by up to 45° before, as icons like to show shoes.
-    """
+    """A share of the pictures as icons draw garments: a flat shape, an outline, or an outline filled darker."""
     n = len(x)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -81,46 +82,10 @@ def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
     def shrunk(mask: Tensor) -> Tensor:
         return 1 - functional.max_pool2d(functional.pad(1 - mask, [1] * 4, value=1.0), 3, stride=1)  # outside is empty
 
-    flat = x
-    x = torch.where(uniform(0, 1) < 0.5, _turned(x, uniform(-0.8, 0.8), uniform(-0.2, 0.2).exp()), x)
     shape = 1 - grown(1 - grown((x > 0.06).float()))
     soft = functional.avg_pool2d(functional.pad(x, [1] * 4), 3, stride=1)
     seams = shape * ((x - soft).abs() > uniform(0.08, 0.3))
     outline = torch.maximum(shape - shrunk(shape), torch.where(uniform(0, 1) < 0.5, seams, 0 * x))
     filling = torch.where(uniform(0, 1) < 0.5, uniform(0.1, 0.5), 0.0) * shape
     drawn = torch.where(uniform(0, 1) < 0.5, shape * uniform(0.4, 1), torch.maximum(outline * uniform(0.6, 1), filling))
-    return torch.where(uniform(0, 1) < probability, drawn, flat)
-
-
-def _turned(x: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
-    """Turned, stretched, and trimmed to what can be seen, as preprocessing would."""
-    room = torch.full_like(angle, 1.5)  # a square's diagonal, and a little
-    seen = _warp(x, angle, room, room) > 0.06
-    (left, right), (top, bottom) = _ends(seen.any(2).flatten(1)), _ends(seen.any(3).flatten(1))
-    half = (torch.maximum(right - left, bottom - top) / 2).clamp(min=0.2)
-    return _warp(
-        x, angle, room * half * stretch, room * half / stretch, room * (left + right) / 2, room * (top + bottom) / 2
-    )
-
-
-def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the first and the last True of bool [n,w] are, −1 to 1, float [n,1,1,1] each; the middle where none is."""
-    place = torch.linspace(-1, 1, line.shape[1], device=line.device)
-    first, last = (torch.where(line, place, sign).view(-1, 1, 1, line.shape[1]) for sign in (2.0, -2.0))
-    first, last = first.amin(3, keepdim=True), last.amax(3, keepdim=True)
-    return torch.where(first > last, 0.0, first), torch.where(first > last, 0.0, last)
-
-
-def _warp(
-    x: Tensor, angle: Tensor, across: Tensor, down: Tensor, right: Tensor | float = 0, low: Tensor | float = 0
-) -> Tensor:
-    """Pictures turned by `angle`, showing `across` times their width and `down` times their height around a point.
-
-    The point is `right`, `low` in the turned picture, −1 to 1 from side to side. All float [n,1,1,1].
-    """
-    cos, sin = angle.cos(), angle.sin()
-    matrix = torch.cat(
-        [cos * across, -sin * down, cos * right - sin * low, sin * across, cos * down, sin * right + cos * low], dim=1
-    )
-    grid = functional.affine_grid(matrix.view(-1, 2, 3), list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, align_corners=False)
+    return torch.where(uniform(0, 1) < probability, drawn, x)
