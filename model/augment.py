@@ -70,7 +70,11 @@ def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
 
 
 def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    """A share of the pictures as icons draw garments: a flat shape, an outline, or an outline filled darker."""
+    """A share of the pictures as icons draw garments, when preprocessing has filled and trimmed them.
+
+    A flat shape, or one with a bold outline and seams; stretched, and turned by up to 45° if it lies wide, as
+    icons like to show shoes.
+    """
     n = len(x)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -82,10 +86,51 @@ def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
     def shrunk(mask: Tensor) -> Tensor:
         return 1 - functional.max_pool2d(functional.pad(1 - mask, [1] * 4, value=1.0), 3, stride=1)  # outside is empty
 
-    shape = 1 - grown(1 - grown((x > 0.06).float()))
-    soft = functional.avg_pool2d(functional.pad(x, [1] * 4), 3, stride=1)
-    seams = shape * ((x - soft).abs() > uniform(0.08, 0.3))
-    outline = torch.maximum(shape - shrunk(shape), torch.where(uniform(0, 1) < 0.5, seams, 0 * x))
-    filling = torch.where(uniform(0, 1) < 0.5, uniform(0.1, 0.5), 0.0) * shape
-    drawn = torch.where(uniform(0, 1) < 0.5, shape * uniform(0.4, 1), torch.maximum(outline * uniform(0.6, 1), filling))
+    def softened(y: Tensor) -> Tensor:
+        return functional.avg_pool2d(functional.pad(y, [1] * 4), 3, stride=1)
+
+    (left, right), (top, bottom) = _ends(x > 0.06)
+    turn = uniform(-0.8, 0.8) * torch.where(bottom - top < 0.8 * (right - left), 1.0, 0.1)
+    y = _fitted(x, turn, uniform(-0.3, 0.3).exp())
+    shape = 1 - grown(1 - grown((y > 0.06).float()))
+    bold, bolder = shrunk(shape), shrunk(shrunk(shape))
+    inside = torch.where(uniform(0, 1) < 0.3, bold, torch.where(uniform(0, 1) < 0.5, bolder, shrunk(bolder)))
+    seams = bold * ((y - softened(y)).abs() > uniform(0.08, 0.3))
+    seams = torch.where(uniform(0, 1) < 0.5, seams, shape * grown(seams))
+    ink = uniform(0.4, 1)
+    filling = torch.where(uniform(0, 1) < 0.6, ink * uniform(0.8, 1), uniform(0.1, 0.8))
+    outlined = ink * (shape - inside) + filling * inside
+    outlined = torch.where((seams > 0) & (uniform(0, 1) < 0.6), uniform(0, 1), outlined)
+    drawn = torch.where(uniform(0, 1) < 0.4, ink * shape, outlined)
+    drawn = drawn + uniform(0, 0.6) * (softened(drawn) - drawn)
     return torch.where(uniform(0, 1) < probability, drawn, x)
+
+
+def _fitted(x: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
+    """Turned, made wider by `stretch`, and trimmed to what can be seen, as preprocessing does; float [n,1,1,1] each."""
+    cos, sin = angle.cos(), angle.sin()
+    across, down = 2 / stretch, 2 * stretch  # twice the room, for corners
+
+    def seen_from(zoom: Tensor | float, right: Tensor | float, low: Tensor | float) -> Tensor:
+        a, d, right, low = across * zoom, down * zoom, across * right, down * low
+        matrix = [cos * a, -sin * d, cos * right - sin * low, sin * a, cos * d, sin * right + cos * low]
+        grid = functional.affine_grid(torch.cat(matrix, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
+        return functional.grid_sample(x, grid, align_corners=False)
+
+    (left, right), (top, bottom) = _ends(seen_from(1, 0, 0) > 0.06)
+    zoom = (torch.maximum(right - left, bottom - top) / 2).clamp(min=0.1)
+    return seen_from(zoom, (left + right) / 2, (top + bottom) / 2)
+
+
+def _ends(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Where bool [n,1,h,w] begins and ends, across and down: float [n,1,1,1] each, −1 to 1; both 0 where it is empty."""
+    ends = []
+    for side, other in ((3, 2), (2, 3)):
+        line = mask.any(other, keepdim=True)
+        size = mask.shape[side]
+        shape = [size if axis == side else 1 for axis in range(4)]
+        edges = torch.linspace(-1, 1, size + 1, device=mask.device)
+        first = torch.where(line, edges[:-1].view(shape), 2.0).amin(side, keepdim=True)
+        last = torch.where(line, edges[1:].view(shape), -2.0).amax(side, keepdim=True)
+        ends.append((torch.where(first > last, 0.0, first), torch.where(first > last, 0.0, last)))
+    return ends[0], ends[1]
