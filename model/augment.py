@@ -123,7 +123,7 @@ def _fitted(x: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
 
 
 def _ends(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Where bool [n,1,h,w] begins and ends, across and down: float [n,1,1,1] each, −1 to 1; both 0 where it is empty."""
+    """Where bool [n,1,h,w] begins and ends, across and down: float [n,1,1,1] each, −1 to 1; both 0 if it is empty."""
     ends = []
     for side, other in ((3, 2), (2, 3)):
         line = mask.any(other, keepdim=True)
