@@ -7,6 +7,8 @@ RAY    := .venv-ray
 PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+# glibc's malloc gives nothing back to the kernel: a quarter faster on a CPU.
+KEPT   := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +31,7 @@ format: $(VENV)/.everything  ## puts the code into the project's format
 	$(VENV)/bin/ruff check --fix .
 
 train: $(VENV)/.everything  ## trains the shipped recipe, or goes on with it; ARGS="--recipe quick" for another
-	$(RUN) -m model.train --resume $(ARGS)
+	$(KEPT) $(RUN) -m model.train --resume $(ARGS)
 
 evaluate: $(VENV)/.everything  ## accuracy of the shipped weights on the test set
 	$(RUN) -m model.evaluate $(ARGS)

@@ -7,7 +7,8 @@ from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, TiffImagePlugi
 
 from app.effort import limit_effort
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
-from app.structure import has_several_scans, open_file
+from app.structure.files import open_file
+from app.structure.jpeg import has_several_scans
 from model.preprocess import Ground, Mode, Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
