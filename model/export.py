@@ -45,7 +45,7 @@ LOSS = 0.0010
 
 BATCH = 50
 
-VERSION = "1"
+VERSION = "2"
 """Of what is made of a checkpoint: to be raised when this file, one of the graphs, quantising or the fits change."""
 
 

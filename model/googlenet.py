@@ -239,7 +239,8 @@ class BytesGraph(InferenceGraph):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = nn.functional.pad(pixels.unsqueeze(1), self.border, value=self.level)
-        x = torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1).to(self.weight.dtype)
+        half = x.shape[-1] // 2
+        x = x.view(-1, half, 2, half, 2).permute(0, 2, 4, 1, 3).reshape(-1, 4, half, half).to(self.weight.dtype)
         x = nn.functional.relu(nn.functional.conv2d(x, self.weight, self.bias))
         return self.outputs(self.network.feature_maps(x, start=1))
 
