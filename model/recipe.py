@@ -42,6 +42,8 @@ class Recipe:
     """Share of pictures re-made as another camera would have given them: scale, sharpness, contrast, noise."""
     draw: Share = 0.0
     """Share of pictures turned into flat or outlined drawings."""
+    sketches: Annotated[int, Field(ge=0)] = 0
+    """Drawings of garments, made by rule, beside the data set's pictures."""
     erase: Share = 0.5
     """Probability of random erasing …"""
     erase_area: Share = 0.2

@@ -30,7 +30,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from model import augment, data
+from model import augment, data, sketches
 from model.calibrate import calibrated
 from model.checkpoint import Checkpoint, CheckpointError, Golden, Metadata
 from model.data import DataError, Dataset, Split
@@ -48,7 +48,8 @@ class Trainer:
     def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, device: torch.device, run: Run) -> None:
         self.recipe, self.seed, self.device, self.run = recipe, seed, device, run
         self.dataset = dataset
-        self.train, self.validation = dataset.train.to(device), dataset.validation.to(device)
+        self.train = _with_sketches(dataset, recipe.sketches, seed).to(device)
+        self.validation = dataset.validation.to(device)
         pixels = dataset.train.pixels.double() / 255
         self.mean, self.std = (pixels.mean().item(), pixels.std().item()) if recipe.normalise else (0.0, 1.0)
         torch.manual_seed(seed)
@@ -242,6 +243,19 @@ class Trainer:
         if self.progress.epoch < self.recipe.epochs:
             done += self.recipe.resolution(self.progress.epoch) ** 2 * self.progress.step
         return done
+
+
+def _with_sketches(dataset: Dataset, count: int, seed: int) -> Split:
+    """The training pictures and `count` drawings. Raises DataError for classes that nobody has drawn."""
+    if not count:
+        return dataset.train
+    if dataset.classes != sketches.CLASSES:
+        raise DataError(f"sketches={count}: there are drawings of {', '.join(sketches.CLASSES)} alone")
+    pixels, labels = sketches.sketches(count, seed)
+    return Split(
+        torch.cat([dataset.train.pixels, torch.from_numpy(pixels)]),
+        torch.cat([dataset.train.labels, torch.from_numpy(labels)]),
+    )
 
 
 def _initialise(module: nn.Module) -> None:

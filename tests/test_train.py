@@ -116,7 +116,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_pat
     assert "another seed" in other.stderr
 
 
-@pytest.mark.parametrize("change", ["speed=1", "batch_size=lots", 'schedule="linear"', "phases=[]"])
+@pytest.mark.parametrize("change", ["speed=1", "batch_size=lots", 'schedule="linear"', "phases=[]", "sketches=10"])
 def test_a_wrong_recipe_is_one_clear_line(tree: Path, tmp_path: Path, change: str) -> None:
     result = train(tree, tmp_path, "--set", change)
     assert result.returncode == 1
