@@ -2,7 +2,7 @@
 
 import asyncio
 import select
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -57,6 +57,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.cycle is not None and not self.cycle.response_complete:
+            leave = cast("dict[str, Any]", self.cycle.scope).get("leave")  # app.api.connected
+            if leave:
+                leave()
         self._end_timer()
         if self._write_timer:
             self._write_timer.cancel()

@@ -7,6 +7,7 @@ python -m benchmarks.report --write         puts the table into README.md and th
 import argparse
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -178,21 +179,28 @@ def _cost(results: Results) -> list[str]:
 
 
 def _open(results: Results) -> list[str]:
-    return [_open_line(run["name"], test) for run in results["runs"] for test in run.get("open", ())]
+    tests: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for run in results["runs"]:
+        for test in run.get("open", ()):
+            tests.setdefault((run["name"], test["load"]), []).append(test)
+    return [_open_line(*server, rounds) for server, rounds in tests.items()]
 
 
-def _open_line(name: str, test: dict[str, Any]) -> str:
+def _open_line(name: str, load: float, rounds: list[dict[str, Any]]) -> str:
     def times(kind: str) -> str:
-        found = test[kind]
-        return f"p50 {found['p50']:.1f}, p99 {found['p99']:.1f} ms" if found else "none"
+        found = [test[kind] for test in rounds if test[kind]]
+        p50, p99 = (spread((one[what] for one in found), ".1f") for what in ("p50", "p99"))
+        return f"p50 {p50}, p99 {p99} ms" if found else "none"
 
-    share = 100 * test["accepted_rate"] * test["load"] / test["rate"]
+    shares = (100 * test["accepted_rate"] * load / test["rate"] for test in rounds)
+    statuses = sum((Counter(test["statuses"]) for test in rounds), Counter())
     return (
-        f"open loop, {name} at {test['load']:g} × its closed-loop rate ({test['rate']:.0f} req/s): "
-        f"accepted {test['accepted_rate']:.0f} req/s = {share:.0f} %"
-        f" of that rate, {times('accepted')}; 503s {times('refused')}; statuses {test['statuses']}, "
-        f"{test['unanswered']} unanswered; client {test['client_cpu']:.3f} ms of CPU a request, "
-        f"{test['late']['p99']:.1f} ms late at p99"
+        f"open loop, {name} at {load:g} × its closed-loop rate ({spread(test['rate'] for test in rounds)} req/s): "
+        f"accepted {spread(test['accepted_rate'] for test in rounds)} req/s = {spread(shares)} %"
+        f" of that rate, {times('accepted')}; 503s {times('refused')}; statuses {dict(statuses)}, "
+        f"{sum(test['unanswered'] for test in rounds)} unanswered; "
+        f"client {spread((test['client_cpu'] for test in rounds), '.3f')} ms of CPU a request, "
+        f"{spread((test['late']['p99'] for test in rounds), '.1f')} ms late at p99"
     )
 
 

@@ -30,7 +30,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from model import augment, data, sketches
+from model import augment, data
 from model.calibrate import calibrated
 from model.checkpoint import Checkpoint, CheckpointError, Golden, Metadata
 from model.data import DataError, Dataset, Split
@@ -38,6 +38,7 @@ from model.googlenet import Convolution, GoogLeNet, InferenceGraph
 from model.predict import accuracy, load_graph, predict, serving_pixels
 from model.recipe import RECIPES, Recipe
 from model.run import Progress, Run
+from model.sketches.garments import CLASSES, sketches
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -249,9 +250,9 @@ def _with_sketches(dataset: Dataset, count: int, seed: int) -> Split:
     """The training pictures and `count` drawings. Raises DataError for classes that nobody has drawn."""
     if not count:
         return dataset.train
-    if dataset.classes != sketches.CLASSES:
-        raise DataError(f"sketches={count}: there are drawings of {', '.join(sketches.CLASSES)} alone")
-    pixels, labels = sketches.sketches(count, seed)
+    if dataset.classes != CLASSES:
+        raise DataError(f"sketches={count}: there are drawings of {', '.join(CLASSES)} alone")
+    pixels, labels = sketches(count, seed)
     return Split(
         torch.cat([dataset.train.pixels, torch.from_numpy(pixels)]),
         torch.cat([dataset.train.labels, torch.from_numpy(labels)]),

@@ -3,6 +3,7 @@
 Under twice the load that can be carried, every second request is refused: what that costs is lost for the others.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 
@@ -29,18 +30,28 @@ class Door:
 
     def __init__(self, admission: Admission, journal: Journal) -> None:
         self._admission, self._journal = admission, journal
+        self._entering = 0
+        """Let in, their handlers not yet begun: many come between two turns of the event loop."""
 
     def refusal(self, scope: Scope) -> Answer | None:
         """The answer to a request that is not let in; None for one that is.
 
         A browser's from another origin is, for only CORS' own headers make an answer readable to it.
         """
-        if not self._admission.overloaded or scope["method"] != "POST" or scope["path"] not in PATHS:
+        if scope["method"] != "POST" or scope["path"] not in PATHS:
+            return None
+        if self._admission.under_way + self._entering < self._admission.bound:
+            if not self._entering:
+                asyncio.get_running_loop().call_soon(self._entered)
+            self._entering += 1
             return None
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
         request_id = self._journal.id_of(scope["headers"])
         return self._answer(self._admission.refuse(1), scope, request_id, scope["path"])
+
+    def _entered(self) -> None:
+        self._entering = 0
 
     def turn_away(self, error: ServiceError, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
         """The answer to what is no request, or not a whole one; `headers` are those that have come.
