@@ -1,0 +1,27 @@
+"""Who comes in while the event loop has not got to those before."""
+
+import asyncio
+
+from starlette.types import Scope
+
+from app.admission import Admission
+from app.api.door import Door
+from app.api.journal import Journal
+from app.metrics import Metrics
+
+PLACES = 100
+REQUEST: Scope = {"method": "POST", "path": "/predict", "headers": []}
+
+
+def test_no_more_come_in_at_once_than_there_are_places() -> None:
+    metrics = Metrics()
+    door = Door(Admission(PLACES, 1000, 10, metrics), Journal(metrics))
+
+    async def crowds() -> tuple[list[int | None], list[int | None]]:
+        first = [answer and answer[0] for answer in (door.refusal(REQUEST) for _ in range(PLACES + 5))]
+        await asyncio.sleep(0)  # nobody has taken a place
+        return first, [answer and answer[0] for answer in (door.refusal(REQUEST) for _ in range(PLACES + 1))]
+
+    first, second = asyncio.run(crowds())
+    assert first == [None] * PLACES + [503] * 5
+    assert second == [None] * PLACES + [503]
