@@ -31,11 +31,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from model import augment, data
-from model.calibrate import calibrated
-from model.checkpoint import Checkpoint, CheckpointError, Golden, Metadata
+from model.checkpoint import Checkpoint, CheckpointError
 from model.data import DataError, Dataset, Split
-from model.googlenet import Convolution, GoogLeNet, InferenceGraph
-from model.predict import accuracy, load_graph, predict, serving_pixels
+from model.finish import finished
+from model.googlenet import Convolution, GoogLeNet
+from model.predict import load_graph
 from model.recipe import RECIPES, Recipe
 from model.run import Progress, Run
 from model.sketches.garments import CLASSES, sketches
@@ -215,21 +215,8 @@ class Trainer:
             with _autocast(self.device):
                 torch.optim.swa_utils.update_bn(self._calibration_batches(), network, self.device)
             network = network.fold_batch_norm()
-        network = network.cpu().half().float().eval()
-        graph = InferenceGraph(network, self.mean, self.std)
-        golden = serving_pixels(self.dataset.validation[_first_of_each_class(self.dataset)].pixels)
-        validation, test = (accuracy(graph, split) for split in (self.dataset.validation, self.dataset.test))
-        metadata = Metadata(
-            name=f"googlenet-{self.dataset.name}",
-            classes=self.dataset.classes,
-            mean=self.mean,
-            std=self.std,
-            accuracy={"validation": validation, "test": test},
-            training={**self.progress.provenance, "history": self.progress.history},
-        )
-        weights = {name: tensor.half().numpy() for name, tensor in network.state_dict().items()}
-        probabilities = functional.softmax(predict(graph, golden), dim=1).numpy()
-        return calibrated(Checkpoint(weights, Golden(golden.numpy(), probabilities), metadata), self.dataset)
+        training = {**self.progress.provenance, "history": self.progress.history}
+        return finished(network, self.mean, self.std, self.dataset, training)
 
     def _calibration_batches(self) -> Iterator[Tensor]:
         """Training batches at the final size, for the averaged weights' own batch statistics."""
@@ -288,12 +275,6 @@ def _autocast(device: torch.device) -> torch.autocast:
 def _mix(*numbers: int) -> int:
     """One seed from several numbers, so that every step's random draws can be had without those before it."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _first_of_each_class(dataset: Dataset) -> Tensor:
-    """Where each class first comes up in the validation pictures, int64 [classes or fewer]."""
-    labels = dataset.validation.labels.tolist()
-    return torch.tensor([labels.index(label) for label in range(len(dataset.classes)) if label in labels])
 
 
 def _provenance(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:

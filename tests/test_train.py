@@ -106,6 +106,32 @@ def untimed(run: Path) -> list[dict[str, float]]:
     return [{key: row[key] for key in row if key not in ("seconds", "pictures_per_second")} for row in history]
 
 
+def test_between_a_network_and_what_became_of_it(tree: Path, tmp_path: Path) -> None:
+    before, after, between = (tmp_path / name / "googlenet.safetensors" for name in ("before", "after", "between"))
+    assert train(tree, before.parent, "--set", "phases=[[32,1]]").returncode == 0
+    assert train(tree, after.parent, "--set", "phases=[[32,1]]", "--start-from", str(before)).returncode == 0
+    assert interpolate(before, after, between, tree, "0.25").returncode == 0
+    first, second, mixed = (Checkpoint.load(file) for file in (before, after, between))
+    for name, weights in mixed.weights.items():
+        expected = 0.75 * first.weights[name].astype(np.float32) + 0.25 * second.weights[name].astype(np.float32)
+        assert np.allclose(weights, expected, rtol=1e-3, atol=1e-3)
+    assert mixed.metadata.training["interpolated"]["before"]["version"] == first.version
+
+    refused = interpolate(before, after, between, None, "0.25")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert "other data" in refused.stderr
+    assert "1.5 is not between 0 and 1" in interpolate(before, after, between, tree, "1.5").stderr
+    assert Checkpoint.load(between).version == mixed.version
+
+
+def interpolate(
+    before: Path, after: Path, out: Path, tree: Path | None, share: str
+) -> "subprocess.CompletedProcess[str]":
+    data = ["--data", str(tree)] if tree else []
+    command = [sys.executable, "-m", "model.interpolate", str(before), str(after), "--share", share]
+    return subprocess.run([*command, "--out", str(out), *data], capture_output=True, text=True, timeout=600)
+
+
 def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_path: Path) -> None:
     assert train(tree, tmp_path, "--set", "phases=[[32,1]]").returncode == 0
     again = train(tree, tmp_path, "--set", "phases=[[32,1]]")
