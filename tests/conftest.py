@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from model import data
-from model.checkpoint import SHIPPED, Checkpoint
+from model.checkpoint import SHIPPED, Checkpoint, Golden
+from model.exported import Export
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -122,6 +124,14 @@ def client(server: Server) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
     return Checkpoint.load(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def golden(client: httpx.Client, checkpoint: Checkpoint) -> Golden:
+    """The golden pictures, and what the engine that serves must make of them: int8 has answers of its own."""
+    engine = client.get("/health").json()["engine"]
+    known = Export.load(checkpoint, engine["name"]).precisions["bf16" if engine["precision"] == "bf16" else "f32"]
+    return Golden(checkpoint.golden.pixels, np.array(known.golden, np.float32))
 
 
 @pytest.fixture(scope="session")

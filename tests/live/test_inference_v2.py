@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.settings import Settings
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, Golden
 
 NAME = "googlenet-fashion-mnist"
 MODEL = f"/v2/models/{NAME}"
@@ -165,11 +165,11 @@ def test_statistics_count_what_was_done(client: httpx.Client, checkpoint: Checkp
 # --- inference ---------------------------------------------------------------------------------------------------
 
 
-def test_all_outputs_by_default(client: httpx.Client, checkpoint: Checkpoint) -> None:
-    pixels = checkpoint.golden.pixels
+def test_all_outputs_by_default(client: httpx.Client, checkpoint: Checkpoint, golden: Golden) -> None:
+    pixels = golden.pixels
     found = outputs(client.post(INFER, json={"inputs": [pixels_input(pixels, data=pixels.tolist())]}))
     assert list(found) == ["probabilities", "logits", "label"]
-    assert np.abs(found["probabilities"] - checkpoint.golden.probabilities).max() < 0.05
+    assert np.abs(found["probabilities"] - golden.probabilities).max() < 0.05
     assert found["label"].tolist() == [checkpoint.metadata.classes[i] for i in found["probabilities"].argmax(1)]
     assert (found["logits"].argmax(1) == found["probabilities"].argmax(1)).all()
     assert found["logits"].min() < 0  # they are no probabilities
@@ -200,9 +200,10 @@ def test_a_raw_request_is_answered_in_binary(client: httpx.Client, boot: bytes) 
     assert int(response.headers["content-length"]) == len(response.content)
 
 
-def test_both_inputs_are_answered_in_their_order(client: httpx.Client, pictures: Any, checkpoint: Checkpoint) -> None:
+def test_both_inputs_are_answered_in_their_order(
+    client: httpx.Client, pictures: Any, checkpoint: Checkpoint, golden: Golden
+) -> None:
     files = [data for _, data in pictures[::10]]
-    golden = checkpoint.golden
     part, size = elements(*files), {"binary_data_size": golden.pixels.nbytes}
     image = {"name": "image", "datatype": "BYTES", "shape": [len(files)], "parameters": {"binary_data_size": len(part)}}
     request = {"inputs": [pixels_input(golden.pixels, parameters=size), image], "outputs": [{"name": "probabilities"}]}
@@ -219,11 +220,11 @@ def test_many_files_keep_their_order(client: httpx.Client, pictures: Any) -> Non
     assert sum(name == label for (name, _), label in zip(pictures, labels, strict=True)) >= 0.85 * len(pictures)
 
 
-def test_256_pictures_in_one_request(client: httpx.Client, checkpoint: Checkpoint) -> None:
-    pixels = np.resize(checkpoint.golden.pixels, (256, 96, 96))
+def test_256_pictures_in_one_request(client: httpx.Client, golden: Golden) -> None:
+    pixels = np.resize(golden.pixels, (256, 96, 96))
     size = {"parameters": {"binary_data_size": pixels.nbytes}}
     found = outputs(client.post(INFER, **binary({"inputs": [pixels_input(pixels, **size)]}, pixels.tobytes())))
-    assert np.abs(found["probabilities"] - np.resize(checkpoint.golden.probabilities, (256, 10))).max() < 0.05
+    assert np.abs(found["probabilities"] - np.resize(golden.probabilities, (256, 10))).max() < 0.05
 
 
 def test_the_id_comes_back(client: httpx.Client, boot: bytes) -> None:

@@ -16,7 +16,7 @@ import tritonclient.http.aio as triton_aio
 from conftest import Server
 from tritonclient.utils import InferenceServerException
 
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, Golden
 
 ROOT = Path(__file__).parent.parent.parent
 NAME = "googlenet-fashion-mnist"
@@ -51,8 +51,7 @@ def text(values: np.ndarray) -> list[str]:
 
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("received", [True, False, None])
-def test_infer(client: Any, checkpoint: Checkpoint, boot: bytes, sent: bool, received: bool | None) -> None:
-    golden = checkpoint.golden
+def test_infer(client: Any, golden: Golden, boot: bytes, sent: bool, received: bool | None) -> None:
     asked = None if received is None else wanted(received)
     result = client.infer(NAME, [pixels(golden.pixels, sent)], outputs=asked, request_id="a 1")
     assert np.abs(result.as_numpy("probabilities") - golden.probabilities).max() < 0.05
@@ -84,8 +83,7 @@ def test_classification(client: Any, boot: bytes) -> None:
         assert re.fullmatch(r"0\.9\d+:9:Ankle boot", text(found)[0])
 
 
-def test_many_in_flight(server: Server, checkpoint: Checkpoint) -> None:
-    golden = checkpoint.golden
+def test_many_in_flight(server: Server, golden: Golden) -> None:
     with Client(server.url.removeprefix("http://"), concurrency=8, network_timeout=60) as client:
         running = [client.async_infer(NAME, [pixels(golden.pixels)]) for _ in range(24)]
         for request in running:
@@ -122,7 +120,7 @@ def test_errors_arrive_as_its_exceptions(client: Any, boot: bytes) -> None:
         client.load_model(NAME)
 
 
-def test_asyncio(server: Server, checkpoint: Checkpoint, boot: bytes) -> None:
+def test_asyncio(server: Server, golden: Golden, boot: bytes) -> None:
     async def run() -> None:
         async with triton_aio.InferenceServerClient(server.url.removeprefix("http://"), conn_timeout=60) as client:
             assert await client.is_model_ready(NAME)
@@ -133,11 +131,11 @@ def test_asyncio(server: Server, checkpoint: Checkpoint, boot: bytes) -> None:
                     assert text(result.as_numpy("label")) == ["Ankle boot"]
             packed = await client.infer(
                 NAME,
-                [pixels(checkpoint.golden.pixels)],
+                [pixels(golden.pixels)],
                 request_compression_algorithm="gzip",
                 response_compression_algorithm="gzip",
             )
-            assert np.abs(packed.as_numpy("probabilities") - checkpoint.golden.probabilities).max() < 0.05
+            assert np.abs(packed.as_numpy("probabilities") - golden.probabilities).max() < 0.05
             with pytest.raises(InferenceServerException, match=r"image\[0\]"):
                 await client.infer(NAME, [images([b"x"], True)])
 
