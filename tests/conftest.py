@@ -127,9 +127,10 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def golden(client: httpx.Client, checkpoint: Checkpoint) -> Golden:
+def golden(server: Server, checkpoint: Checkpoint) -> Golden:
     """The golden pictures, and what the engine that serves must make of them: int8 has answers of its own."""
-    engine = client.get("/health").json()["engine"]
+    with server.client() as client:
+        engine = client.get("/health").json()["engine"]
     known = Export.load(checkpoint, engine["name"]).precisions["bf16" if engine["precision"] == "bf16" else "f32"]
     return Golden(checkpoint.golden.pixels, np.array(known.golden, np.float32))
 
