@@ -65,6 +65,7 @@ ALLOWED = {
         "model.sketches.garments",
     },
     "model.finish": {"model.calibrate", "model.data", "model.predict"},
+    "model.ablation": {"model.data", "model.recipe", "model.run", "model.train"},
     "model.interpolate": {"model.calibrate", "model.data", "model.finish", "model.predict"},
     "model.predict": {"model.data"},
     "model.reliability": set(),

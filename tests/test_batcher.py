@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.batcher import Answer, Batcher
 from app.metrics import Metrics
 
-LANES, BATCH = 2, 16
+LANES, AHEAD, BATCH = 2, 1, 16
 WHILE = 0.2
 """Seconds: of them nothing is taken that is not full, and a batch held ahead is not the engine's work."""
 
@@ -39,7 +39,7 @@ async def arrived(engine: Engine, batches: int) -> None:
 
 def started(engine: Engine) -> Batcher[int]:
     batcher: Batcher[int] = Batcher(
-        engine, lambda: True, lanes=LANES, ahead=LANES, max_batch_size=BATCH, max_block_size=64, metrics=Metrics()
+        engine, lambda: True, lanes=LANES, ahead=AHEAD, max_batch_size=BATCH, max_block_size=64, metrics=Metrics()
     )
     batcher.start()
     return batcher
@@ -65,7 +65,10 @@ def test_full_batches_are_taken_ahead_and_begin_when_a_lane_is_free() -> None:
         await asyncio.sleep(WHILE)
         engine.go_on.release(LANES)
         assert all(isinstance(answer, Answer) for answer in await first)
-        engine.go_on.release()
+        next_full = asked(batcher, BATCH * [PICTURE])
+        await arrived(engine, 1)  # in one of the first batches' threads: that lane is known to be free
+        engine.go_on.release(2)
+        await next_full
         for answer in (*await too_few, *await one_more):
             assert answer.queued >= WHILE
         await batcher.stop()

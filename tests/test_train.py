@@ -1,6 +1,7 @@
 """Training through its front door, on a tiny folder of pictures: it learns, stops, resumes and ships."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,17 @@ def interpolate(
     data = ["--data", str(tree)] if tree else []
     command = [sys.executable, "-m", "model.interpolate", str(before), str(after), "--share", share]
     return subprocess.run([*command, "--out", str(out), *data], capture_output=True, text=True, timeout=600)
+
+
+def test_what_an_ingredient_is_worth(tree: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "model.ablation", "--epochs", "1", "--only", "weight decay"]
+    command += ["--data", str(tree), "--out", str(tmp_path)]
+    first, again = (subprocess.run(command, capture_output=True, text=True, timeout=600) for _ in range(2))
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    table = r"\| changed \| validation accuracy \|\n\|---\|---\|\n\| no weight decay \| \d+\.\d\d % \|\n"
+    assert re.fullmatch(table, again.stdout)
+    assert re.fullmatch(f"epoch   1 .*\n{re.escape(again.stdout)}", first.stdout)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["no-weight-decay-0"]
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_as_another(tree: Path, tmp_path: Path) -> None:
