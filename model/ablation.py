@@ -41,8 +41,8 @@ CHANGES = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR")
-    parser.add_argument("--epochs", type=int, default=6, metavar="N")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the recipe as it is")
+    parser.add_argument("--epochs", type=int, default=4, metavar="N")
+    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="of the recipe as it is")
     parser.add_argument("--only", default="", metavar="TEXT", help="the changes whose name has this in it")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     arguments = parser.parse_args()
