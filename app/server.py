@@ -21,6 +21,7 @@ import uvicorn
 
 from app.hangup import release
 from app.logs import flush
+from app.port import Port
 from app.protocol import Protocol, State
 from app.settings import Settings
 
@@ -70,6 +71,7 @@ class Server(uvicorn.Server):
         self._limit_at: float | None = None
         """… when no more is waited for; time.monotonic()."""
         self._stuck = False
+        self._ports: list[Port] = []
         self.show_life: Callable[[], None] = lambda: None
         """Called all the time, while the event loop goes round."""
 
@@ -81,7 +83,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started and hasattr(signal, "SIGHUP"):
+        if self.started and hasattr(signal, "SIGHUP"):  # Windows has other event loops
+            listening = [socket for server in self.servers for socket in server.sockets]
+            self._ports = [Port(socket.fileno(), self._protocol, shared=sockets is not None) for socket in listening]
+            for server in self.servers:
+                server.close()
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             release()
 
@@ -135,28 +141,13 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Takes in the connections that the kernel has made already, which closing the port would break.
-
-        A worker that is stuck leaves them to the others: its supervisor still has the port.
-        """
-        listening = [] if self._stuck else [s for server in self.servers for s in server.sockets]
-        ports = [socket.socket(fileno=os.dup(s.fileno())) for s in listening]
+        """A worker that is stuck leaves those who wait to the others: its supervisor still has the port."""
         for server in self.servers:
             server.close()
-        for port in sockets:
-            port.close()
-        loop = asyncio.get_running_loop()
-        for port in ports:
-            port.setblocking(False)
-            waiting = []
-            try:
-                while True:
-                    waiting.append(port.accept()[0])
-            except OSError:  # there are no more
-                port.close()
-            for connection in waiting:
-                connection.setblocking(False)
-                await loop.connect_accepted_socket(self._protocol, connection)
+        for listening in sockets:
+            listening.close()
+        for port in self._ports:
+            await port.close(leave=self._stuck)
 
     def _protocol(self) -> Protocol:
         return Protocol(self.config, self.server_state, self.lifespan.state)
