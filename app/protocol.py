@@ -19,6 +19,8 @@ PIPELINED = 64
 WRITE_TIMEOUT = 20.0
 """Seconds in which a client that does not read its answer loses its connection."""
 
+TOO_LARGE = HeadersTooLarge(f"the headers have more than {LONGEST_HEAD} bytes")
+
 
 class State(ServerState):
     """What all connections of a process share."""
@@ -41,10 +43,14 @@ class Protocol(HttpToolsProtocol):
         self._header_timeout: float = config.header_timeout
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._in_head = False
-        self._head_bytes = 0
+        self._between, self._in_head = True, False
+        """Where the bytes that come next belong: to no request yet; to a request's head."""
+        self._head_bytes = self._piece = self._heads = 0
+        """Bytes of that head; of the piece that is being looked at, and how many heads have begun in it."""
         self._ends = False
-        """Whether the connection ends with the body that is arriving, whose request has been refused."""
+        """Whether the connection ends with the body that is arriving, whose request has been refused …"""
+        self._deaf = False
+        """… or with the answers that are under way, because what follows them is no request."""
 
     @property
     def idle(self) -> bool:
@@ -66,21 +72,28 @@ class Protocol(HttpToolsProtocol):
             self._write_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        between, self._piece, self._heads = self._between, len(data), 0
         super().data_received(data)
         if self._in_head:
-            self._head_bytes += len(data)
+            alone = self._heads == 0 or (self._heads == 1 and between)  # with no other request's bytes in the piece
+            self._head_bytes += len(data) if alone else self._size_of_head()
             if self._head_bytes > LONGEST_HEAD:
-                self.refuse(HeadersTooLarge(f"the headers have more than {LONGEST_HEAD} bytes"))
+                self.refuse(TOO_LARGE)
         if self._timer is None and (self._in_head or self.idle):  # idle: the rest of a body that nobody waited for
             self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._between, self._in_head, self._head_bytes = False, True, 0
+        self._heads += 1
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
             raise ValueError(f"more than {PIPELINED} requests without waiting for an answer")  # ends the connection
+        if (self._heads == 0 or self._piece > LONGEST_HEAD) and self._size_of_head() > LONGEST_HEAD:
+            raise ValueError(str(TOO_LARGE))
         if self.transport.is_closing():  # what follows an answer that was the last
             return
         if self._timer:
@@ -88,7 +101,12 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head = False
 
+    def _size_of_head(self) -> int:
+        """In bytes, as far as whole lines of it have come."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def on_message_complete(self) -> None:
+        self._between = True
         super().on_message_complete()
         if self._ends:
             self.transport.close()
@@ -125,14 +143,18 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(MalformedRequest("this is no HTTP request"))
+        too_large = self._in_head and self._size_of_head() > LONGEST_HEAD
+        self.refuse(TOO_LARGE if too_large else MalformedRequest("this is no HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:
-        """Answers with the problem and ends the connection, unless an earlier answer is still under way."""
+        """Answers with the problem and ends the connection; or ends it behind the answers that are under way."""
         if self.transport.is_closing():
             return
+        if not self.idle and not self.cycle.more_body:
+            self.cycle.keep_alive, self._deaf = False, True
+            return
         door = self.app_state.get("door")
-        if door and self.idle and not self._ends:
+        if door and not self._ends:
             status, headers, body = door.turn_away(error, self.headers if self._in_head else ())
             self._write(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()

@@ -147,6 +147,33 @@ def test_headers_without_end(strict: Server) -> None:
         assert code(answer) == (431, "headers-too-large")
 
 
+@pytest.mark.parametrize("piece", [200_000, 40_000])
+def test_headers_are_measured_to_the_byte(strict: Server, piece: int) -> None:
+    start = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: "
+    for length, status in ((64 * 1024 - 100, b"200"), (64 * 1024, b"431")):
+        with connect(strict) as connection:
+            whole = start + length * b"y" + b"\r\n\r\n"
+            for at in range(0, len(whole), piece):
+                connection.sendall(whole[at : at + piece])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"GET /health/l", b"\0\0\r\n\r\n", b"GET /health/live HTTP/1.1\r\nX: " + 80_000 * b"y"]
+)
+def test_what_follows_a_request_does_not_take_its_answer(strict: Server, boot: bytes, rest: bytes) -> None:
+    body = boot + bytes(100_000)
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connect(strict) as connection:
+        connection.sendall(head.encode() + body + rest)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"Ankle boot"' in answer
+        connection.settimeout(PATIENCE)
+        while connection.recv(65536):
+            pass
+
+
 def test_no_http_at_all(strict: Server) -> None:
     with connect(strict) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
