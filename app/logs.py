@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 from typing import Any, Literal
 
 DELAY = 0.05
@@ -20,6 +21,12 @@ def configuration(style: Literal["text", "json"]) -> dict[str, Any]:
         "handlers": {"stderr": {"()": "app.logs.Together", "formatter": "line"}},
         "root": {"level": "INFO", "handlers": ["stderr"]},
     }
+
+
+def capture_warnings() -> None:
+    """From now on Python's warnings are lines as well."""
+    warnings.formatwarning = lambda message, category, *where: f"{category.__name__}: {message}"
+    logging.captureWarnings(True)
 
 
 def record(logger: logging.Logger, fields: dict[str, Any]) -> None:

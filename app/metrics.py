@@ -71,9 +71,11 @@ class Metrics:
             "googlenet_last_inference_timestamp_seconds", "When the last batch was done.", mode="livemax"
         )
         self._model = self._gauge(
-            "googlenet_model_info", "The network that answers.", ["name", "version", "engine", "device", "precision"],
+            "googlenet_model_info",
+            "1 for the network that answers, 0 for one that did.",
+            ["name", "version", "engine", "device", "precision"],
             mode="livemax",
-        )  # fmt: skip
+        )
         self._memory_allocated = self._gauge(
             "googlenet_device_memory_allocated_bytes",
             "GPU memory that the engines have taken for themselves.",
@@ -85,6 +87,7 @@ class Metrics:
         self._memory_limit = self._gauge(
             "googlenet_device_memory_limit_bytes", "GPU memory there is.", ["device"], mode="livemax"
         )
+        self._answering: Gauge | None = None
         self._children = {reason: self._dropped.labels(reason) for reason in DROPPED}
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -116,9 +119,11 @@ class Metrics:
             self._strangers.inc()
 
     def model(self, **labels: str) -> None:
-        """Name, version, engine, device and precision of what answers from now on; replaces what did before."""
-        self._model.clear()
-        self._model.labels(**labels).set(1)
+        """Name, version, engine, device and precision of what answers from now on: 1; what did before has 0."""
+        if self._answering:
+            self._answering.set(0)
+        self._answering = self._model.labels(**labels)
+        self._answering.set(1)
 
     def device_memory(self, device: str, allocated: int, used: int, limit: int) -> None:
         """Bytes on the engine's device; never called where it has no memory of its own, and then there is no series."""

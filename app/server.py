@@ -20,7 +20,7 @@ from typing import Any, cast
 import uvicorn
 
 from app.hangup import release
-from app.logs import flush
+from app.logs import capture_warnings, flush
 from app.port import Port
 from app.protocol import Protocol, State
 from app.settings import Settings
@@ -56,6 +56,11 @@ class Config(uvicorn.Config):
         self.header_timeout = settings.header_timeout
         self.drain_delay, self.drain_limit = settings.drain_delay, settings.drain_limit
         self.stuck_limit = settings.stuck_limit
+
+    def configure_logging(self) -> None:
+        """In this process, and in each of the workers."""
+        super().configure_logging()
+        capture_warnings()
 
 
 class Server(uvicorn.Server):

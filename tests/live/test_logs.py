@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Server, run_server
+from live.crafted import saved
 from live.test_slow_clients import connect
 from live.test_workers import said, wait_until
+from PIL import Image
 
 from app.api.observer import CAREFUL
 
@@ -43,6 +45,21 @@ def test_a_line_for_machines(boot: bytes) -> None:
         started = len(server.log)
         assert all(json.loads(line)["level"] == "INFO" for line in server.log[:started] if line.startswith("{"))
         assert "secret-name" not in "".join(server.log)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_line_is_for_machines(workers: int) -> None:
+    """Pillow's warnings too, here of EXIF data that end before their time."""
+    picture = saved(Image.new("L", (40, 40)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0e\1\2\0\xff\xff\0\0\x1a")
+    with run_server(GOOGLENET_LOG_FORMAT="json", GOOGLENET_WORKERS=str(workers)) as server:
+        with server.client() as client:
+            assert client.post("/predict", content=picture).status_code == 200
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: said(server, "is served from now on") == workers)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(PATIENCE)
+    lines = [json.loads(line) for line in server.log]
+    assert [line["level"] for line in lines if line["logger"] == "py.warnings"] == ["WARNING"]
 
 
 def test_a_line_for_people(server: Server, boot: bytes) -> None:

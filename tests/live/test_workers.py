@@ -129,6 +129,8 @@ def test_a_new_checkpoint_is_taken_up_under_load(
             wait_until(lambda: said(server, "is served from now on") == count)
             answer = client.post("/predict", files={"file": boot}).json()
             assert answer["model"]["name"] == "another"
+            shown = re.findall(r'^googlenet_model_info\{.*,name="([^"]+)".*\} (\S+)', client.get("/metrics").text, re.M)
+            assert dict(shown) == {checkpoint.metadata.name: "0.0", "another": "1.0"}
             assert answer["model"]["version"] == Checkpoint.load(file).version[:12] != checkpoint.version[:12]
 
             damaged = bytearray(file.read_bytes())
