@@ -5,17 +5,19 @@ already look like the data set, a light garment on black, cropped tight.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from model.panel import panel
 from model.photo import look, photo
 
 VERSION = 2
-"""Changes with every change of what comes out; a checkpoint made for another version is refused."""
+"""Changes with what comes out of pictures such as a network is trained on; a checkpoint made for another version is
+refused."""
 
 SIZE = 96
 """Height and width of what the network sees, in pixels."""
@@ -56,22 +58,31 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
 
     `auto` is `native` for pictures that look like the data set's own, `photo` for all others. `background` is what
     `photo` then takes for granted; of a light one no picture looks like the data set. Where the border
-    contradicts it, the picture stays whole and is negated as it says.
+    contradicts it, the picture stays whole and is negated as it says. Of a picture that shows another, as a plotted
+    figure does, the other is taken.
     Raises ValueError for a colour mode that has no meaning in gray.
     """
     image = upright(image)
     if mode == "native":
         return _natively(image, native(image))
+    return _looked_at(image, mode, background, may_show_another=True)
+
+
+def _looked_at(image: Image.Image, mode: Mode, background: Ground, *, may_show_another: bool) -> Preprocessed:
     if mode == "auto" and background != "light" and max(image.size) <= SMALL:
         level = gray(image)
         enlarged = _enlarged(level)
         if looks_native(level, enlarged):
             return _natively(image, enlarged)
     scene = look(*on_white(image))
+    if may_show_another and (box := panel(scene)):
+        result = _looked_at(image.crop(box), mode, background, may_show_another=False)
+        left, top, right, bottom = result.crop
+        return replace(result, crop=(box[0] + left, box[1] + top, box[0] + right, box[1] + bottom))
     if mode == "auto" and background != "light" and max(image.size) > SMALL and scene.looks_native:
         return _natively(image, native(image))
-    result = photo(scene, background)
-    return Preprocessed(_enlarged(result.pixels), "photo", result.inverted, result.crop, result.certain)
+    made = photo(scene, background)
+    return Preprocessed(_enlarged(made.pixels), "photo", made.inverted, made.crop, made.certain)
 
 
 def native(image: Image.Image) -> Pixels:

@@ -17,6 +17,7 @@ LEAVES = {
     "app.hangup",
     "model.googlenet",
     "model.preprocess",
+    "model.panel",
     "model.photo",
     "model.background",
     "model.silhouette",
@@ -30,6 +31,7 @@ ALLOWED = {
     # the model; nothing of app anywhere
     "model.googlenet": set(),
     "model.preprocess": set(),
+    "model.panel": set(),
     "model.photo": set(),
     "model.background": set(),
     "model.silhouette": set(),
@@ -183,7 +185,8 @@ LEAVES_KNOW = {
     "app.settings": {"model.checkpoint"},
     "model.checkpoint": {"model.outliers", "model.preprocess"},
     "model.exported": {"model.checkpoint"},
-    "model.preprocess": {"model.photo"},
+    "model.preprocess": {"model.panel", "model.photo"},
+    "model.panel": {"model.background", "model.photo", "model.silhouette"},
     "model.photo": {"model.background", "model.silhouette", "model.tones"},
     "model.tones": {"model.background", "model.silhouette"},
 }

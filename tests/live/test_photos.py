@@ -114,6 +114,19 @@ def test_a_phones_twelve_megapixels(client: httpx.Client, boot: bytes) -> None:
     assert 1440 <= top < bottom <= 2760
 
 
+def test_a_figure_with_margins(client: httpx.Client, boot: bytes) -> None:
+    figure = Image.new("RGB", (400, 400), "white")
+    figure.paste(Image.open(io.BytesIO(boot)).convert("L").resize((280, 280), Image.Resampling.NEAREST), (70, 60))
+    file = io.BytesIO()
+    figure.save(file, "PNG")
+    answer = client.post("/predict", files={"file": file.getvalue()}).json()
+    assert (answer["label"], answer["out_of_distribution"]) == ("Ankle boot", False)
+    assert not answer["preprocessing"]["inverted"]
+    left, top, right, bottom = answer["preprocessing"]["crop"]
+    assert 70 <= left < right <= 350
+    assert 60 <= top < bottom <= 340
+
+
 @pytest.mark.parametrize("level", [0, 255])
 def test_nothing_to_see(client: httpx.Client, level: int) -> None:
     for size in ((1, 1), (300, 200)):

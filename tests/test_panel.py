@@ -1,0 +1,98 @@
+"""A picture within a picture is found and taken, wherever it is; a garment is none."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from drawings import OUTLINES, draw
+from PIL import Image, ImageDraw
+from test_photo import Pictures, garments, off, on_canvas
+
+from model.panel import panel
+from model.photo import look
+from model.preprocess import native, on_white, preprocess
+from model.remake import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, remake
+
+__all__ = ["garments"]
+
+Colour = tuple[int, int, int]
+
+
+def framed(picture: Image.Image, *, left: int, top: int, right: int, bottom: int, colour: Colour) -> Image.Image:
+    canvas = Image.new("RGB", (left + picture.width + right, top + picture.height + bottom), colour)
+    canvas.paste(picture, (left, top))
+    return canvas
+
+
+def plotted(garment: Image.Image) -> Image.Image:
+    """As matplotlib's imshow with axes: the margins of a figure, ticks, and numbers beside them."""
+    figure = framed(
+        garment.resize((280, 280), Image.Resampling.NEAREST), left=50, top=20, right=30, bottom=40, colour=(255,) * 3
+    )
+    pen = ImageDraw.Draw(figure)
+    for i in range(0, 280, 50):
+        pen.line((45, 20 + i, 49, 20 + i), fill="black")
+        pen.line((50 + i, 300, 50 + i, 304), fill="black")
+        pen.text((25, 15 + i), str(i // 10), fill="black")
+        pen.text((45 + i, 308), str(i // 10), fill="black")
+    return figure
+
+
+def as_jpeg(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return Image.open(file)
+
+
+FRAMES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "six white pixels around it": lambda garment: framed(
+        garment, left=6, top=6, right=6, bottom=6, colour=(255, 255, 255)
+    ),
+    "plotted": plotted,
+    "plotted, JPEG": lambda garment: as_jpeg(plotted(garment)),
+    "larger, on one side of a light page": lambda garment: framed(
+        garment.resize((700, 700), Image.Resampling.NEAREST),
+        left=30,
+        top=40,
+        right=500,
+        bottom=60,
+        colour=(238, 238, 240),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_what_is_framed_comes_back(garments: Pictures, name: str) -> None:
+    assert sum(off(FRAMES[name](garment), garment) <= 8 for garment in garments) >= 80
+
+
+def test_a_product_photo_in_a_broad_dark_frame(garments: Pictures) -> None:
+    bordered = [
+        framed(on_canvas(garment), left=30, top=30, right=30, bottom=30, colour=(20, 20, 20)) for garment in garments
+    ]
+    assert sum(off(image, garment) <= 16 for image, garment in zip(bordered, garments, strict=True)) >= 80
+
+
+def test_the_crop_is_in_the_whole_pictures_pixels(garments: Pictures) -> None:
+    result = preprocess(FRAMES["six white pixels around it"](garments[0]))
+    assert (result.mode, result.crop, result.certain) == ("native", (6, 6, 34, 34), True)
+    assert (result.pixels == native(garments[0])).all()
+
+
+def test_a_garment_is_no_frame(garments: Pictures) -> None:
+    recipes = [name for group in (LOSSLESS, CANVASES, CUT_OUTS, STUDIO, OTHERS) for name in group]
+    for i, name in enumerate(3 * recipes):
+        picture = Image.open(io.BytesIO(remake(name, np.asarray(garments[i % 100]), i)))
+        assert panel(look(*on_white(picture))) is None, (name, i)
+    for name in OUTLINES:
+        for style in ("flat", "outline", "bold outline"):
+            assert panel(look(*on_white(draw(name, style)))) is None, (name, style)
+
+
+@pytest.mark.parametrize("emblem", [(180, 180, 220, 220), (50, 100, 350, 120), (100, 100, 300, 300)])
+def test_a_square_bag_is_no_frame(emblem: tuple[int, int, int, int]) -> None:
+    canvas = Image.new("L", (400, 400), 255)
+    canvas.paste(40, (50, 50, 350, 350))
+    canvas.paste(220, emblem)
+    assert panel(look(canvas, None)) is None
