@@ -10,8 +10,6 @@ api = APIRouter(tags=["Health"])
 
 @api.get("/health", summary="Does it classify?", responses={503: {"model": schemas.Health}})
 @api.get("/health/ready", summary="The same, for readiness probes", responses={503: {"model": schemas.Health}})
-@api.head("/health", include_in_schema=False)
-@api.head("/health/ready", include_in_schema=False)
 async def ready(request: Request, response: Response) -> schemas.Health:
     """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
     service = Service.of(request)
@@ -23,7 +21,6 @@ async def ready(request: Request, response: Response) -> schemas.Health:
 
 
 @api.get("/health/live", summary="Does the process run?", responses={503: {"model": schemas.Live}})
-@api.head("/health/live", include_in_schema=False)
 async def live(request: Request, response: Response) -> schemas.Live:
     """200 unless the engine has done nothing, or nothing right, for so long that only a new process can help."""
     dead = stuck(request)

@@ -30,12 +30,6 @@ def test_ready(client: httpx.Client, checkpoint: Checkpoint) -> None:
     assert client.get("/health/live").json() == {"status": "alive"}
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/live"])
-def test_probes_may_ask_for_the_head_alone(client: httpx.Client, path: str) -> None:
-    answer = client.head(path)
-    assert (answer.status_code, answer.content) == (200, b"")
-
-
 def test_stopping_loses_nothing(boot: bytes, tmp_path: Path) -> None:
     """Requests that were accepted before SIGTERM are answered, and the process ends by itself."""
     pipe = tmp_path / "pipe"
