@@ -74,7 +74,10 @@ def test_full_batches_are_taken_ahead_and_begin_when_a_lane_is_free() -> None:
         await batcher.stop()
 
     asyncio.run(play())
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("engine-")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("engine-"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
 
 
 def test_arrays_are_not_taken_ahead() -> None:
