@@ -10,6 +10,12 @@ PIP    := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constra
 # glibc's malloc gives nothing back to the kernel: a quarter faster on a CPU.
 KEPT   := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 
+# What a machine with torch, numpy, Pillow, safetensors, uvloop, httpx and pytest lacks to serve and train.
+BUNDLED := annotated-doc annotated-types fastapi fastapi_offline httptools pydantic pydantic_core pydantic-settings \
+           python-dotenv python-multipart starlette typing-inspection typing_extensions uvicorn
+BUNDLE_FOR := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux1_x86_64
+DATA := /usr/share/datasets/fashion-mnist
+
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -89,6 +95,17 @@ $(BENCH)/.peers: pyproject.toml benchmarks/constraints.txt
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[bench]'
 	touch $@
 
+gpu-check: $(VENV)/.everything  ## proves the GPU path in eight minutes; ARGS="--device cpu --small" tries the same without a card
+	$(RUN) deploy/gpu_check.py $(ARGS)
+
+gpu-bundle:  ## build/gpu.tar.xz: what deploy/gpu_check.sh needs on a machine with a card and torch but no network
+	rm -rf build/gpu && mkdir -p build/gpu/data
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --only-binary=:all: \
+	    --python-version 3.12 --implementation cp $(addprefix --platform ,$(BUNDLE_FOR)) \
+	    -c constraints.txt --target build/gpu/site $(BUNDLED)
+	cp $(DATA)/*.gz build/gpu/data && gunzip build/gpu/data/*.gz
+	tar -cf - --exclude='redoc*' --exclude=sboms -C build/gpu site data | xz --lzma2=preset=9e,lc=4,pb=0 > build/gpu.tar.xz
+
 image-check:  ## builds both images without a registry and runs them: sizes, start times; ARGS=cpu for that one
 	@command -v buildah >/dev/null && command -v debootstrap >/dev/null || \
 	    { echo 'buildah and debootstrap are needed: apt-get install buildah debootstrap'; exit 1; }
@@ -110,4 +127,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check ray-check bench-fleets
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check gpu-check gpu-bundle ray-check bench-fleets

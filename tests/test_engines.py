@@ -147,6 +147,7 @@ def test_half_precision_keeps_the_labels(
     assert (logits.argmax(1) == expected.logits[:32].argmax(1)).sum() >= 31
 
 
+@pytest.mark.cuda
 def test_the_cuda_engine_serves_or_says_why_not(checkpoint: Checkpoint, many: NDArray[np.uint8]) -> None:
     if torch.cuda.is_available():
         engine = CudaEngine(checkpoint, "cuda")

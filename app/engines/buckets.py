@@ -40,8 +40,7 @@ class FixedBatch:
         return collect
 
     def _run(self) -> tuple[Tensor, ...]:
-        outputs: tuple[Tensor, ...] = self.graph(self.staging)
-        return outputs
+        return tuple(output.cpu() for output in self.graph(self.staging.to(self.device)))
 
     def _wait(self) -> None:
         """Until the outputs are there."""
@@ -90,6 +89,10 @@ class Buckets:
             parts += _collected(running, leave=1)
         parts += _collected(running, leave=0)
         return Outputs(*(np.concatenate(output) for output in zip(*parts, strict=True)))
+
+    def batch(self, size: int) -> FixedBatch:
+        """The batch for exactly `size` pictures. Raises torch.OutOfMemoryError."""
+        return self._batch(size, lane=0)
 
     def _fitting(self, count: int) -> int:
         """The smallest size that holds so many pictures, or the largest there is."""

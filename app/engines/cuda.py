@@ -1,6 +1,8 @@
 """The network on an NVIDIA GPU: merged branches, channels_last, half precision, CUDA graphs."""
 
+import logging
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from app.engines.plain import cuda_memory, load_network
 from model.checkpoint import Checkpoint
 from model.fused import merge_branches
 from model.googlenet import InferenceGraph
+
+log = logging.getLogger(__name__)
 
 LARGEST = 256
 """Pictures in one CUDA graph; larger batches are split, and the next part is copied while one is computed."""
@@ -34,7 +38,8 @@ class CapturedBatch(FixedBatch):
                 graph(self.pixels)
         self.stream.synchronize()
         self.captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.captured, stream=self.stream):
+        # Other threads may use the device meanwhile, for instance to measure its memory.
+        with torch.cuda.graph(self.captured, stream=self.stream, capture_error_mode="thread_local"):
             self.computed: tuple[Tensor, ...] = graph(self.pixels)
         self.answers = tuple(torch.empty(output.shape, pin_memory=True) for output in self.computed)
 
@@ -50,10 +55,28 @@ class CapturedBatch(FixedBatch):
     def _wait(self) -> None:
         self.done.synchronize()
 
+    @torch.inference_mode()
+    def milliseconds(self) -> tuple[float, float, float]:
+        """How long the device takes to copy a batch in, to compute it and to copy its answers out."""
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(4)]  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self.stream):
+            marks[0].record()
+            self.pixels.copy_(self.staging, non_blocking=True)
+            marks[1].record()
+            self.captured.replay()
+            marks[2].record()
+            for answer, output in zip(self.answers, self.computed, strict=True):
+                answer.copy_(output, non_blocking=True)
+            marks[3].record()
+        marks[3].synchronize()
+        copy_in, network, copy_out = (a.elapsed_time(b) for a, b in pairwise(marks))
+        return copy_in, network, copy_out
+
 
 class CudaEngine:
     """device: auto or cuda. Of fp16 and bf16 the faster one, measured at start, whose golden answers are right.
 
+    Without CUDA graphs, with a warning, where they cannot be captured.
     Raises StartError if there is no usable GPU or neither precision gives the golden answers.
     """
 
@@ -71,23 +94,33 @@ class CudaEngine:
         self.golden = checkpoint.golden.probabilities
         self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
         torch.backends.cudnn.benchmark = True  # few sizes, each used for long
+        self.captured = True
+        """Whether CUDA graphs serve."""
+        self.errors: dict[str, float] = {}
+        """By precision, the largest error of a golden picture's probability."""
         try:
-            self.precision, self._buckets = self._fastest(checkpoint)
+            try:
+                self.precision, self._buckets = self._fastest(checkpoint, CapturedBatch)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                log.warning("no CUDA graphs, so small batches are slower: %s", str(error).splitlines()[0])
+                self.captured = False
+                self.precision, self._buckets = self._fastest(checkpoint, FixedBatch)
         except RuntimeError as error:
             raise StartError(f"the GPU cannot be used ({str(error).splitlines()[0]})") from error
 
-    def _fastest(self, checkpoint: Checkpoint) -> tuple[str, Buckets]:
+    def _fastest(self, checkpoint: Checkpoint, batch: type[FixedBatch]) -> tuple[str, Buckets]:
         seconds: dict[str, float] = {}
         built: dict[str, Buckets] = {}
-        errors: dict[str, float] = {}
         for precision, dtype in PRECISIONS.items():
-            self.precision, self._buckets = precision, build(checkpoint, "cuda", dtype, CapturedBatch, LARGEST)
-            errors[precision] = golden_error(self, checkpoint)
-            if errors[precision] <= self.tolerance:
+            self.precision, self._buckets = precision, build(checkpoint, "cuda", dtype, batch, LARGEST)
+            self.errors[precision] = golden_error(self, checkpoint)
+            if self.errors[precision] <= self.tolerance:
                 built[precision] = self._buckets
                 seconds[precision] = _seconds(self._buckets, checkpoint.golden.pixels)
         if not built:
-            raise StartError(f"the GPU is off on the golden pictures: {errors}, {self.tolerance} is allowed")
+            raise StartError(f"the GPU is off on the golden pictures: {self.errors}, {self.tolerance} is allowed")
         fastest = min(seconds, key=lambda precision: seconds[precision])
         built[fastest].prepare()
         return fastest, built[fastest]
@@ -97,6 +130,10 @@ class CudaEngine:
 
     def memory(self) -> DeviceMemory:
         return cuda_memory()
+
+    def largest_batch(self) -> FixedBatch:
+        """What computes the largest batch in use."""
+        return self._buckets.batch(self._buckets.largest)
 
 
 def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int) -> Buckets:

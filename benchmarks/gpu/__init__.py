@@ -1,0 +1,1 @@
+"""The four stages of deploy/gpu_check.py: right answers, the engine's speed, the service's speed, training."""
