@@ -5,6 +5,8 @@
 
 Each stage is a process with a time limit of its own. A stage that fails or hangs is shown as such and does not end the
 rest. After every stage the results so far are written to gpu-NAME.json and gpu-NAME.md in --out.
+
+    python deploy/gpu_check.py --docs                    writes the stored results' line into README.md and docs/
 """
 
 import argparse
@@ -22,6 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = "RESULT "
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "deployment.md")
 MARK = "FASHION_GOOGLENET_GPU_CHECK"
 NOISE = 1500
 """Characters of a failed stage's last output that are kept."""
@@ -60,7 +63,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR")
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="MODULE,…", help="these stages alone")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for every stage, instead of its own")
+    parser.add_argument("--docs", action="store_true", help="run nothing, write the documents' line")
     given = parser.parse_args()
+    if given.docs:
+        for document in DOCUMENTS:
+            document.write_text(with_line(document.read_text(), sentence(given.out)))
+        return 0
     given.out.mkdir(parents=True, exist_ok=True)
     chosen = [stage for stage in stages() if not given.only or stage.module in given.only]
     if given.only and not chosen:
@@ -147,6 +155,34 @@ def table(name: str, chosen: list[Stage]) -> str:
         if stage.output:
             lines += ["```", stage.output, "```", ""]
     return "\n".join(lines)
+
+
+def sentence(out: Path) -> str:
+    """What the documents say of the GPU: one line on each card in `out`, or that there has been none."""
+    lines = []
+    for file in sorted(set(out.glob("gpu-*.json")) - {out / "gpu-cpu.json"}):
+        content = json.loads(file.read_text())
+        stages = {stage["title"]: stage for stage in content["stages"]}
+        right = stages["Right"]
+        wrong = sum(not result["ok"] for result in right["results"]) + (right["state"] != "done")
+        found = {result["name"]: result["value"] for stage in stages.values() for result in stage["results"]}
+        said = [f"checks that failed: {wrong or 'none'}"]
+        for size in (1, 256):
+            rate = found.get(f"batch of {size}: engine, pictures/s")
+            ratio = found.get(f"batch of {size}: engine / torch.compile")
+            compared = f" ({shown(ratio)} times torch.compile)" if ratio else ""
+            said += (
+                [f"the engine alone in batches of {size} {shown(rate['median'])} pictures/s{compared}"] if rate else []
+            )
+        served = [value["pictures/s"] for name, value in found.items() if name.endswith("PNG forms")]
+        said += [f"over HTTP up to {shown(max(served))} PNG forms a second"] if served else []
+        lines.append(f"On {content['device']} ([all results](/benchmarks/results/{file.stem}.md)): {'; '.join(said)}.")
+    return " ".join(lines) or "The GPU path is not yet run on a card: `make gpu-check` does it."
+
+
+def with_line(document: str, line: str) -> str:
+    """The document with its GPU line, the one after the comment `gpu`, replaced."""
+    return re.sub(r"(?<=<!-- gpu -->\n).*", lambda found: line, document)
 
 
 def shown(value: Any) -> str:
