@@ -1,15 +1,19 @@
 """Every knob, read from the environment: GOOGLENET_PORT=9000 sets `port`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.checkpoint import SHIPPED
 
 MAX_PICTURES = 64
 """In one POST /predict/batch."""
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#@:\[\]]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+"""What a browser sends as Origin (RFC 6454): no path, not even a slash, in lower case."""
 
 
 class Settings(BaseSettings):
@@ -79,9 +83,21 @@ class Settings(BaseSettings):
         PositiveFloat, Field(description="Seconds from SIGTERM by which accepted work is finished, or refused")
     ] = 20.0
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_as_browsers_send_them(cls, value: str) -> str:
+        for origin in _separated(value):
+            if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: scheme, host and port alone, as in http://localhost:3000")
+        return value
+
     @property
     def origins(self) -> tuple[str, ...]:
-        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+        return _separated(self.cors_origins)
+
+
+def _separated(value: str) -> tuple[str, ...]:
+    return tuple(origin.strip() for origin in value.split(",") if origin.strip())
 
 
 def explain(error: ValidationError) -> str:

@@ -110,3 +110,22 @@ def test_only_this_machine_is_served_unless_told_otherwise(server: Server) -> No
         socket.create_connection(("127.0.0.2", port)).close()
     with run_server(GOOGLENET_HOST="0.0.0.0") as open_to_all:  # noqa: S104
         socket.create_connection(("127.0.0.2", int(open_to_all.url.rpartition(":")[2]))).close()
+
+
+@pytest.mark.parametrize(
+    "value", ["http://localhost:3000/", "localhost:3000", "https://shop.example/path", "https://Shop.example", "null, shop"]
+)
+def test_what_no_browser_sends_as_origin_is_refused_at_the_start(value: str) -> None:
+    result = failed_start(GOOGLENET_CORS_ORIGINS=value)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"GOOGLENET_CORS_ORIGINS={value!r}: ")
+    assert "http://localhost:3000" in line
+
+
+def test_an_origin_with_a_port_or_an_ipv6_address_is_let_in() -> None:
+    origins = ("http://localhost:3000", "http://[::1]:8080")
+    with run_server(GOOGLENET_CORS_ORIGINS=", ".join(origins)) as server, server.client() as client:
+        for origin in origins:
+            answer = client.get("/health/live", headers={"Origin": origin})
+            assert answer.headers["access-control-allow-origin"] == origin
