@@ -12,7 +12,7 @@ from model.checkpoint import SHIPPED
 MAX_PICTURES = 64
 """In one POST /predict/batch."""
 
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#@:\[\]]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^\sA-Z/?#@:\[\]]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 """What a browser sends as Origin (RFC 6454): no path, not even a slash, in lower case."""
 
 
