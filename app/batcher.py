@@ -1,9 +1,10 @@
 """Many pictures → one batch: a queue (app.admission bounds it) and threads that feed the engine's lanes, no timer.
 
-A lane that is free takes what waits, or its share where others are free too (app.schedule); while all are busy
-the next batch forms, and once it is full the engine may have it ahead. Nobody waits for company. Each entry
-carries the way to its own reply, as in Hugging Face's text-embeddings-inference, whose queue this one follows
-in shape.
+The event loop forms the batches, once a turn: a lane that is free gets what waits, or its share where others are free
+too (app.schedule). While all are busy the next batch forms, and once it is full the engine may have it ahead. Nobody
+waits for company. A thread is woken once a batch and wakes the event loop once a batch: every hand-over between threads
+costs as much as decoding a small picture. Each entry carries the way to its own reply, as in Hugging Face's
+text-embeddings-inference, whose queue this one follows in shape.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -109,8 +111,8 @@ class Batcher(Generic[Result]):
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._stopping = self._dispatching = False
+        self._inboxes: list[SimpleQueue[list[_Entry[Result]]]] = [SimpleQueue() for _ in range(self._schedule.threads)]
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"engine-{lane}", daemon=True)
             for lane in range(self._schedule.threads)
@@ -174,9 +176,8 @@ class Batcher(Generic[Result]):
 
     async def stop(self) -> None:
         """Refuses new work, finishes what was accepted, ends the threads."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        self._dispatch()
         await self._finished.wait()
 
     def _refusal(self, doubt: str, count: int) -> EngineFailed:
@@ -185,28 +186,48 @@ class Batcher(Generic[Result]):
         return EngineFailed(f"the engine is not trusted: {doubt}")
 
     def _enqueue(self, entries: list[_Entry[Result]]) -> None:
-        with self._changed:
-            if self._stopping:
-                raise NotReady("the service is stopping")
-            if entries[0].request.urgent:
-                self._queue.extendleft(reversed(entries))
-            else:
-                self._queue.extend(entries)
-            self._changed.notify(len(entries))
+        if self._stopping:
+            raise NotReady("the service is stopping")
+        if entries[0].request.urgent:
+            self._queue.extendleft(reversed(entries))
+        else:
+            self._queue.extend(entries)
+        if not self._dispatching:
+            self._dispatching = True
+            self._loop.call_soon(self._dispatch)
 
     def _forget(self, request: _Request[Result]) -> None:
-        with self._changed:
-            self._queue = deque(entry for entry in self._queue if entry.request is not request)
+        self._queue = deque(entry for entry in self._queue if entry.request is not request)
+
+    def _dispatch(self) -> None:
+        """Hands out what waits to the threads that may have it; ends them when there will be no more."""
+        self._dispatching = False
+        while (thread := self._schedule.free) is not None and (share := self._share()):
+            batch = [self._queue.popleft() for _ in range(share)]
+            self._schedule.begin(thread, len(batch), time.monotonic())
+            self._inboxes[thread].put(batch)
+        self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
+        if self._stopping and not self._queue:
+            for inbox in self._inboxes:
+                inbox.put([])
+
+    def _share(self) -> int:
+        block = bool(self._queue) and self._queue[0].request.block is not None
+        return self._schedule.share(len(self._queue), block)
 
     def _work(self, lane: int) -> None:
-        """A lane's thread, which goes on whatever happens: nobody else takes pictures out of the queue."""
+        """A lane's thread, which goes on whatever happens: nobody else takes what is in its inbox."""
         step_back()
-        while True:
+        while batch := self._inboxes[lane].get():
+            outcomes: list[tuple[_Entry[Result], Outcome[Result]]] = []
             try:
-                self._take_turns(lane)
-                break
+                outcomes = self._answer(batch, lane)
             except BaseException:
                 log.exception("an engine thread stumbled")
+            finally:
+                self.vitals.end(lane)
+                self._schedule.done(lane, time.monotonic())
+                self._loop.call_soon_threadsafe(self._deliver, outcomes)
         self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
@@ -214,35 +235,20 @@ class Batcher(Generic[Result]):
         if not self._running:
             self._finished.set()
 
-    def _take_turns(self, lane: int) -> None:
-        """One turn a batch, one wake-up of the event loop a turn."""
-        while batch := self._next_batch(lane):
-            now = time.monotonic()
-            alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
-            if alive:
-                self.vitals.begin(lane, now)
-                try:
-                    outcomes = self._compute(alive, lane)
-                    self._loop.call_soon_threadsafe(self._deliver, list(zip(alive, outcomes, strict=True)))
-                    self.vitals.judge(any(isinstance(outcome, Answer) for outcome in outcomes))
-                finally:
-                    self.vitals.end(lane)
-
-    def _next_batch(self, lane: int) -> list[_Entry[Result]]:
-        """This lane's share of what waits, once there is one; empty when there will be no more."""
-        with self._changed:
-            self._schedule.done(lane, time.monotonic())
-            self._changed.notify_all()
-            while not (share := self._share()) and (self._queue or not self._stopping):
-                self._changed.wait()
-            batch = [self._queue.popleft() for _ in range(share)]
-            self._schedule.begin(lane, len(batch), time.monotonic())
-        self._metrics.queue.set(len(self._queue))  # here too, for another worker may be the one that is asked
-        return batch
-
-    def _share(self) -> int:
-        block = bool(self._queue) and self._queue[0].request.block is not None
-        return self._schedule.share(len(self._queue), block)
+    def _answer(self, batch: list[_Entry[Result]], lane: int) -> "list[tuple[_Entry[Result], Outcome[Result]]]":
+        """The answers to those who still wait; none are left to be given where the engine has to be mended first."""
+        now = time.monotonic()
+        alive = [entry for entry in batch if entry.request.deadline > now and not entry.request.reply.done()]
+        if not alive:
+            return []
+        self.vitals.begin(lane, now)
+        outcomes = list(zip(alive, self._compute(alive, lane), strict=True))
+        succeeded = any(isinstance(outcome, Answer) for _, outcome in outcomes)
+        if self.vitals.sound(succeeded):
+            return outcomes
+        self._loop.call_soon_threadsafe(self._deliver, outcomes)
+        self.vitals.mend(succeeded)
+        return []
 
     def _compute(self, batch: list[_Entry[Result]], lane: int) -> "list[Outcome[Result]]":
         """Runs the batch, and what becomes of it if that fails."""
@@ -276,11 +282,13 @@ class Batcher(Generic[Result]):
         return [outcome for entry in batch for outcome in self._compute([entry], lane)]
 
     def _deliver(self, outcomes: "list[tuple[_Entry[Result], Outcome[Result]]]") -> None:
+        """Gives the answers out, and the lane that is free the next batch."""
         doubt = self.vitals.doubt
         for entry, outcome in outcomes:
             if doubt is not None and isinstance(outcome, Answer) and not entry.request.urgent:
                 outcome = self._refusal(doubt, 1)
             entry.request.settle(entry.index, outcome)
+        self._dispatch()
 
 
 def _together(batch: list[_Entry[Result]]) -> Pixels:

@@ -1,5 +1,6 @@
-"""Which thread takes how many of the pictures that wait, and when the engine begins with them. Knows no threads."""
+"""Which thread takes how many of the pictures that wait, and when the engine begins with them."""
 
+import threading
 from collections import deque
 
 from app.cores import SIDE_BY_SIDE
@@ -9,7 +10,8 @@ class Schedule:
     """Of an engine with so many lanes, to which `ahead` more full batches may be given while all of them are busy.
 
     A batch has up to `largest` pictures, or `largest_block` where they came as one array: those are answered together
-    anyway. Numbers are those of the threads; times are time.monotonic()'s. Called under the batcher's lock.
+    anyway. Numbers are those of the threads; times are time.monotonic()'s. The event loop asks for shares and begins; each
+    thread says when it is done.
     """
 
     def __init__(self, lanes: int, ahead: int, largest: int, largest_block: int) -> None:
@@ -18,6 +20,12 @@ class Schedule:
         self._computing = self.threads * [0]
         self._begun = self.threads * [0.0]
         self._ahead: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def free(self) -> int | None:
+        """A thread that has nothing; None if all have."""
+        return next((thread for thread, size in enumerate(self._computing) if not size), None)
 
     def share(self, waiting: int, block: bool) -> int:
         """How many of the pictures that wait, the first in a block or not, a free thread takes now.
@@ -34,18 +42,20 @@ class Schedule:
         return min(waiting, largest, max(SIDE_BY_SIDE, -(-waiting // max(1, free))))
 
     def begin(self, thread: int, size: int, now: float) -> None:
-        """This thread has taken so many; none ends it for good."""
-        if self._lanes <= sum(size > 0 for size in self._computing):
-            self._ahead.append(thread)
-        self._computing[thread], self._begun[thread] = size, now
+        """This thread has taken so many."""
+        with self._lock:
+            if self._lanes <= sum(size > 0 for size in self._computing):
+                self._ahead.append(thread)
+            self._computing[thread], self._begun[thread] = size, now
 
     def done(self, thread: int, now: float) -> None:
         """The engine begins with what it has had ahead for longest."""
-        self._computing[thread] = 0
-        if thread in self._ahead:
-            self._ahead.remove(thread)
-        elif self._ahead:
-            self._begun[self._ahead.popleft()] = now
+        with self._lock:
+            self._computing[thread] = 0
+            if thread in self._ahead:
+                self._ahead.remove(thread)
+            elif self._ahead:
+                self._begun[self._ahead.popleft()] = now
 
     def begun(self, thread: int) -> float:
         """When the engine began with this thread's batch, as far as is known."""

@@ -61,11 +61,17 @@ class Vitals:
     def end(self, thread: int) -> None:
         self._busy_since[thread] = None
 
-    def judge(self, succeeded: bool) -> None:
-        """After a batch, of which something succeeded or nothing: has the engine mended, notes since when it fails."""
-        if self._doubt is not None or not succeeded:
-            with self._mending:
-                succeeded = self._recover() or succeeded
+    def sound(self, succeeded: bool) -> bool:
+        """After a batch, of which something succeeded or nothing: whether the engine needs no mending."""
+        if not succeeded or self._doubt is not None:
+            return False
+        self._failing_since = None
+        return True
+
+    def mend(self, succeeded: bool) -> None:
+        """After a batch that left the engine not sound; notes since when it fails."""
+        with self._mending:
+            succeeded = self._recover() or succeeded
         if succeeded:
             self._failing_since = None
         elif self._failing_since is None:
