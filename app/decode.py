@@ -10,6 +10,7 @@ from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, TiffImagePlugi
 from app.effort import limit_effort
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.foreign import foreign
+from app.heif import is_heif, open_heif
 from app.structure.files import open_file
 from app.structure.jpeg import has_several_scans
 from app.unended import completed
@@ -79,16 +80,22 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise EmptyBody("the picture has no bytes")
     try:
-        image, size = _opened(open_file(data))
-        pixels, allowed = _pixels(image, data, size, max_pixels)
+        if is_heif(data):
+            image, pixels = open_heif(data)
+            size, allowed = image.size, max_pixels
+        else:
+            image, size = _opened(open_file(data))
+            pixels, allowed = _pixels(image, data, size, max_pixels)
     except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
+        if isinstance(error, UnsupportedFormat):
+            raise
         if kind := foreign(data):
             raise UnsupportedFormat(kind) from error
-        if SIGNATURE.match(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
+        if SIGNATURE.match(data) or is_heif(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
             if isinstance(error, UndecodablePicture):
                 raise
             raise UndecodablePicture("the picture's header cannot be read") from error
-        raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}") from error
+        raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}, AVIF, HEIC") from error
     if pixels > allowed:
         raise TooManyPixels(_limit(size, pixels, allowed, max_pixels))
     return Picture(image, size, pixels / allowed, data)
