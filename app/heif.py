@@ -11,7 +11,7 @@ from app.structure.heif import read
 SCALE = 5 / 4
 """What a pixel counts for memory: twelve megapixels, as phones have, are allowed …"""
 
-WORK_SCALE = 2 / 3
+WORK_SCALE = 3 / 4
 """… and for time, in which one of its transparency or of a second frame counts too, and each byte as two."""
 
 

@@ -94,3 +94,84 @@ def test_too_many_pixels_says_what_was_counted(client: httpx.Client) -> None:
     large = saved(Image.new("L", (13_000, 10_000)), "JPEG", quality=30)
     detail = problem(client.post("/predict", content=large), 413, "too-many-pixels")["detail"]
     assert "130,000,000 pixels; the limit for its format is 128,000,000, 8 times GOOGLENET_MAX_PIXELS" in detail
+
+
+def upright_boot(boot: bytes, size: tuple[int, int]) -> Image.Image:
+    """In colour, on white, that large."""
+    level = Image.open(io.BytesIO(boot)).convert("L").resize(size)
+    return Image.eval(level, lambda value: 255 - value).convert("RGB")
+
+
+JPEGS: dict[str, tuple[tuple[int, int], dict[str, object]]] = {
+    "baseline": ((200, 200), {}),
+    "progressive": ((200, 200), {"progressive": True}),
+    "odd size": ((333, 241), {"quality": 95}),
+    "tiny": ((28, 28), {}),
+    "restart markers": ((200, 200), {"restart_marker_rows": 1}),
+    "restart markers in rows": ((200, 200), {"restart_marker_blocks": 3}),
+    "progressive with restart markers": ((200, 200), {"progressive": True, "restart_marker_rows": 1}),
+    "full colours": ((160, 120), {"subsampling": 0, "optimize": True}),
+    "reduced": ((1600, 1200), {}),
+    "reduced, progressive": ((1600, 1200), {"progressive": True}),
+    "phone": ((4000, 3000), {}),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_without_its_end(client: httpx.Client, boot: bytes, kind: str) -> None:
+    """All pixels are there: answered as the whole one. So is one with anything behind its end."""
+    size, options = JPEGS[kind]
+    whole = saved(upright_boot(boot, size), "JPEG", **options)
+    expected = client.post("/predict", content=whole).json()
+    for content in (whole[:-2], whole[:-1], whole + b"\0" * 5000, whole + b"\xff\xd8\xff\xe1" + bytes(range(256)) * 9):
+        answer = client.post("/predict", content=content)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_that_is_cut_for_many_places(client: httpx.Client, boot: bytes, kind: str) -> None:
+    size, options = JPEGS[kind]
+    whole = saved(upright_boot(boot, size), "JPEG", **options)
+    scan = whole.index(b"\xff\xda")
+    for cut in (12, 20, 50, *range((len(whole) - scan) // 20, len(whole) - scan, max(1, (len(whole) - scan) // 8))):
+        problem(client.post("/predict", content=whole[:-cut]), 422, "undecodable-picture")
+
+
+@pytest.mark.parametrize("rounding", [np.trunc, np.round])
+def test_pictures_divided_by_255(client: httpx.Client, pictures: list[tuple[str, bytes]], rounding: np.ufunc) -> None:
+    """What is left of them: an outline, where they were rounded; never certain."""
+    right = 0
+    sample = pictures[::5]
+    for label, content in sample:
+        array = np.asarray(Image.open(io.BytesIO(content)).convert("L")) / 255
+        divided = saved(Image.fromarray(rounding(array).astype(np.uint8)), "PNG")
+        answer = client.post("/predict", content=divided).json()
+        right += answer["label"] == label
+        if rounding(array).any():
+            assert answer["preprocessing"]["certain"] is False
+            native = client.post("/predict?mode=native", content=divided).json()["preprocessing"]
+            assert native == {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": False}
+    assert right >= (12 if rounding is np.round else 5), right
+
+
+def test_a_photo_divided_by_255(client: httpx.Client, boot: bytes) -> None:
+    """A dark boot on white, in colours and with transparency: what is left is its silhouette."""
+    photo = np.asarray(upright_boot(boot, (400, 400)).convert("RGBA"))
+    for bands in (3, 4):
+        divided = saved(Image.fromarray(np.round(photo[..., :bands] / 255).astype(np.uint8)), "PNG")
+        answer = client.post("/predict", content=divided).json()
+        assert answer["label"] == "Ankle boot"
+        assert answer["preprocessing"]["certain"] is False
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1 / 255), (np.float32, 1), (np.uint16, 1), (np.int32, 1)])
+def test_arrays_of_other_types(client: httpx.Client, boot: bytes, dtype: type, scale: float) -> None:
+    """A TIFF's samples may be 0–1 or 0–255 whatever their type could hold."""
+    array = (np.asarray(Image.open(io.BytesIO(boot)).convert("L")) * scale).astype(dtype)
+    expected = client.post("/predict", content=boot).json()
+    answer = client.post("/predict", content=saved(Image.fromarray(array), "TIFF")).json()
+    assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=0.02)
+    if dtype is np.uint16:
+        answer = client.post("/predict", content=saved(Image.fromarray(array), "PNG")).json()
+        assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=0.02)
