@@ -9,10 +9,7 @@ from app.errors import UnsupportedFormat
 from app.structure.heif import read
 
 SCALE = 5 / 4
-"""What a pixel counts for memory: twelve megapixels, as phones have, are allowed …"""
-
-WORK_SCALE = 3 / 4
-"""… and for time, in which one of its transparency or of a second frame counts too, and each byte as two."""
+"""What a pixel counts for memory: twelve megapixels, as phones have, are allowed."""
 
 
 def is_heif(data: bytes) -> bool:
@@ -33,7 +30,7 @@ def open_heif(data: bytes) -> tuple[Image.Image, int]:
     still = read(data)
     reader = _avif() if still.codec == b"av01" else _heic()
     image = Image.open(BytesIO(still.data), formats=(reader,))
-    return image, round(max(SCALE * image.width * image.height, SCALE * still.pixels, WORK_SCALE * still.work))
+    return image, round(max(SCALE * image.width * image.height, SCALE * still.pixels, still.effort))
 
 
 def _avif() -> str:

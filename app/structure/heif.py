@@ -15,8 +15,11 @@ ITEMS = 1024
 METADATA = 4 * 1024 * 1024
 """Bytes of EXIF data and other metadata that are attached to pictures."""
 
-BYTE, LONGEST = 2, 12 * 1024 * 1024
-"""Pixels whose decoding takes as long as that of a byte, and how many bytes a picture may have."""
+LONGEST = 12 * 1024 * 1024
+"""Bytes of a picture's pixels."""
+
+EFFORT = {b"av01": (1 / 3, 5), b"hvc1": (1, 0.5)}
+"""What of the pixels allowed each takes that is decoded, by codec, and how many pixels take as long as a byte does."""
 
 Span = tuple[int, int]
 """Where a box's content begins, and where it ends."""
@@ -42,8 +45,8 @@ class Still:
     """av01 or hvc1."""
     pixels: int
     """That are decoded for its colours."""
-    work: int
-    """The same with those for its transparency, and each byte of all that as BYTE more."""
+    effort: float
+    """The same with those for its transparency and each byte of all that, weighed by the time they take."""
     data: bytes
     """The file; of an animation its film is hidden, and its first picture remains."""
 
@@ -58,7 +61,7 @@ def read(data: bytes) -> Still:
     contents = _contents(data, found[b"meta"][0])
     colours = _coded(contents, contents.primary)
     codec = contents.kinds[colours[0]]
-    if codec not in (b"av01", b"hvc1") or any(contents.kinds[item] != codec for item in colours):
+    if codec not in EFFORT or any(contents.kinds[item] != codec for item in colours):
         raise UnsupportedFormat(f"the data is a HEIF with {codec.decode('latin-1')!r} in it: convert it to JPEG or PNG")
     shown = {contents.primary, *colours}
     veils = [item for item in contents.kinds if shown & set(contents.references.get((b"auxl", item), ()))]
@@ -67,8 +70,9 @@ def read(data: bytes) -> Still:
     if lengths > LONGEST:
         raise UndecodablePicture("the picture takes too long to decompress")
     pixels = sum(_pixels(data, contents, item) for item in colours)
-    work = pixels + sum(_pixels(data, contents, item) for item in alphas) + BYTE * lengths
-    return Still(codec, pixels, work, _without_film(data, found, b"avif" if codec == b"av01" else b"heic"))
+    scale, byte = EFFORT[codec]
+    effort = scale * (pixels + sum(_pixels(data, contents, item) for item in alphas) + byte * lengths)
+    return Still(codec, pixels, effort, _without_film(data, found, b"avif" if codec == b"av01" else b"heic"))
 
 
 def _coded(contents: Contents, item: int) -> list[int]:

@@ -1,14 +1,18 @@
 """Files that people send: phones' and shops' formats, other kinds, JPEGs without an end, arrays divided by 255."""
 
 import io
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from conftest import Server, run_server
 from live.crafted import number, saved, tiff
+from live.crafted_heif import ANSWERED, CRAFTED, Item, box, heif, ispe
 from live.test_pictures import within_bounds
 from live.test_refusals import huge_png, problem
 from PIL import Image
@@ -38,10 +42,6 @@ def archive() -> bytes:
     with zipfile.ZipFile(file, "w") as packed:
         packed.writestr("boot.png", b"boot")
     return file.getvalue()
-
-
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return (8 + len(content)).to_bytes(4, "big") + kind + content
 
 
 GRAY = Image.new("L", (40, 30), 90)
@@ -175,3 +175,105 @@ def test_arrays_of_other_types(client: httpx.Client, boot: bytes, dtype: type, s
     if dtype is np.uint16:
         answer = client.post("/predict", content=saved(Image.fromarray(array), "PNG")).json()
         assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=0.02)
+
+
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_an_avif_that_nobody_has(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/predict", content=CRAFTED[kind]())
+    assert answer.status_code in (413, 415, 422), answer.text
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+def test_an_avif_put_together(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/predict", content=ANSWERED[kind]())
+    assert answer.status_code == 200, answer.text
+
+
+def in_format(image: Image.Image, file_format: str, **options: object) -> bytes:
+    if file_format == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return saved(image, file_format, **options)
+
+
+@pytest.fixture(params=["AVIF", "HEIF"])
+def file_format(request: pytest.FixtureRequest, needs: Callable[..., None]) -> str:
+    name: str = request.param
+    needs(name == "AVIF" or find_spec("pillow_heif") is not None, "pillow-heif", by="pip install -e '.[heif]'")
+    return name
+
+
+def test_phones_and_shops_formats(client: httpx.Client, boot: bytes, file_format: str) -> None:
+    """As the same picture in PNG, be it gray, in colour, with transparency, turned, or one of several."""
+    photo = upright_boot(boot, (400, 300))
+    veiled = photo.copy()
+    veiled.putalpha(Image.new("L", photo.size, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    expected = client.post("/predict", content=saved(photo, "PNG")).json()
+    assert expected["label"] == "Ankle boot"
+    for content in (
+        in_format(photo, file_format, quality=90),
+        in_format(photo.convert("L"), file_format, quality=90),
+        in_format(veiled, file_format, quality=90),
+        in_format(photo.transpose(Image.Transpose.ROTATE_90), file_format, quality=90, exif=exif),
+        in_format(photo, file_format, quality=90, save_all=True, append_images=[Image.new("RGB", photo.size)]),
+    ):
+        for answer in (client.post("/predict", content=content), client.post("/predict", files={"file": content})):
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["label"] == "Ankle boot"
+            assert answer.json()["preprocessing"]["crop"] == pytest.approx(expected["preprocessing"]["crop"], abs=6)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_largest_of_phones_and_shops(boot: bytes, file_format: str, mode: str) -> None:
+    """Twelve megapixels that are hard to decode, of a server of their own; HEIC's with transparency take too long."""
+    rough = Image.effect_noise((1008, 756), 60).convert("RGB").resize((4032, 3024))
+    if mode == "RGBA":
+        rough.putalpha(rough.getchannel("R"))
+    faster = {"AVIF": {"speed": 10}, "HEIF": {"enc_params": {"preset": "ultrafast"}}}[file_format]
+    options: dict[str, object] = {"quality": 40, **faster}
+    content = in_format(rough, file_format, **options)
+    with run_server() as server, server.client() as client, within_bounds(server, client, boot):
+        answer = client.post("/predict", content=content)
+        assert answer.status_code == (413 if (file_format, mode) == ("HEIF", "RGBA") else 200), answer.text
+
+
+def test_too_large_for_its_format(client: httpx.Client, file_format: str) -> None:
+    options = {"speed": 10} if file_format == "AVIF" else {}
+    content = in_format(Image.new("RGB", (4500, 3000)), file_format, **options)
+    detail = problem(client.post("/predict", content=content), 413, "too-many-pixels")["detail"]
+    assert "13,500,000 pixels, which count as" in detail
+    assert "GOOGLENET_MAX_PIXELS" in detail
+
+
+@pytest.mark.parametrize("keep", [12, 40, 0.1, 0.3, 0.5, 0.9])
+def test_phones_and_shops_formats_cut_off(client: httpx.Client, boot: bytes, file_format: str, keep: float) -> None:
+    whole = in_format(upright_boot(boot, (400, 300)), file_format)
+    cut = whole[: round(keep * len(whole)) if keep < 1 else int(keep)]
+    problem(client.post("/predict", content=cut), 422, "undecodable-picture")
+
+
+def test_heic_without_its_reader(boot: bytes) -> None:
+    hidden = "import runpy, sys; sys.modules['pillow_heif'] = None; "
+    command = (sys.executable, "-c", hidden + "runpy.run_module('app', run_name='__main__', alter_sys=True)")
+    content = heif(Item(b"hvc1", bytes(100), (ispe(64, 64), box(b"hvcC", bytes(23)))), brand=b"heic")
+    with run_server(*command) as server, server.client() as client:
+        detail = problem(client.post("/predict", content=content), 415, "unsupported-format")["detail"]
+        assert "HEIC" in detail
+        assert "install" in detail
+        assert "JPEG" in detail
+        assert client.post("/predict", content=boot).status_code == 200
+
+
+def test_readers_are_loaded_when_they_are_needed(boot: bytes, file_format: str) -> None:
+    """A server that has seen neither format holds neither's decoder."""
+    content = in_format(upright_boot(boot, (40, 30)), file_format)
+    library = {"AVIF": "libavif", "HEIF": "libheif"}[file_format]
+    with run_server() as server, server.client() as client:
+        maps = Path(f"/proc/{server.process.pid}/maps")
+        assert client.post("/predict", content=boot).status_code == 200
+        assert library not in maps.read_text()
+        assert client.post("/predict", content=content).status_code == 200
+        assert library in maps.read_text()
