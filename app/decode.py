@@ -23,7 +23,16 @@ SIGNATURE = re.compile(
 )
 """How files of these formats begin: tells a damaged picture from something else."""
 
-FIRST_BYTES = {b"\x89": "PNG", b"\xff": "JPEG", b"R": "WEBP", b"G": "GIF", b"B": "BMP", b"I": "TIFF", b"M": "TIFF"}
+FIRST_BYTES = {
+    b"\x89": "PNG",
+    b"\xff": "JPEG",
+    b"R": "WEBP",
+    b"G": "GIF",
+    b"B": "BMP",
+    b"I": "TIFF",
+    b"M": "TIFF",
+    b"\0": "HEIF",
+}
 
 DRAFT_PIXELS = 1_000_000
 """A JPEG with more is decoded at a reduced scale: much less work, and no difference at 96×96."""
@@ -51,7 +60,7 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked below before anythin
 
 
 def picture_format(data: bytes) -> str:
-    """Of a picture that has been decoded: one of FORMATS, from its first byte."""
+    """Of a picture that has been decoded: one of FORMATS or HEIF, AVIF being one, from its first byte."""
     return FIRST_BYTES.get(data[:1], "")
 
 
@@ -171,8 +180,8 @@ def _limit(size: tuple[int, int], counted: int, allowed: int, max_pixels: int) -
     as_many = f", which count as {counted:,} here" if counted != size[0] * size[1] else ""
     return (
         f"the picture has {size[0]}×{size[1]} = {size[0] * size[1]:,} pixels{as_many}; the limit for its format is "
-        f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG: that is decoded at a reduced scale, and may "
-        f"have {FULL_SCALE * max_pixels:,} pixels, or {PROGRESSIVE_SCALE * max_pixels:,} samples if it is progressive"
+        f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG: that is decoded at a reduced scale, "
+        f"and may have {FULL_SCALE * max_pixels:,} pixels, or {PROGRESSIVE_SCALE * max_pixels:,} samples if it is progressive"
     )
 
 

@@ -45,8 +45,8 @@ def _heic() -> str:
     if "HEIF" not in Image.OPEN:
         if find_spec("pillow_heif") is None:
             raise UnsupportedFormat(
-                "the data is a HEIC, which this server does not read: install fashion-googlenet[heif] there, or convert "
-                "it to JPEG"
+                "the data is a HEIC, which this server does not read: install fashion-googlenet[heif] there, "
+                "or convert it to JPEG"
             )
         from pillow_heif import register_heif_opener
 

@@ -77,7 +77,7 @@ def _av1_timing(bits: Bits) -> int:
 
 
 def hevc_pixels(data: bytes, configuration: bytes) -> int:
-    """Pixels of the largest sequence, for each picture; `configuration` is an hvcC (ISO/IEC 14496-15, 8.3; H.265, 7.3)."""
+    """Pixels of the largest sequence, for each picture; `configuration` is an hvcC (ISO/IEC 14496-15; H.265, 7.3)."""
     pictures = largest = 0
     for unit in (*_parameters(configuration), *_units(data, (configuration[21] & 3) + 1)):
         kind = unit[0] >> 1 & 63
