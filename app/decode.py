@@ -180,8 +180,8 @@ def _limit(size: tuple[int, int], counted: int, allowed: int, max_pixels: int) -
     as_many = f", which count as {counted:,} here" if counted != size[0] * size[1] else ""
     return (
         f"the picture has {size[0]}×{size[1]} = {size[0] * size[1]:,} pixels{as_many}; the limit for its format is "
-        f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG: that is decoded at a reduced scale, "
-        f"and may have {FULL_SCALE * max_pixels:,} pixels, or {PROGRESSIVE_SCALE * max_pixels:,} samples if it is progressive"
+        f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG, which is decoded at a reduced scale: "
+        f"{FULL_SCALE * max_pixels:,} pixels are allowed, or {PROGRESSIVE_SCALE * max_pixels:,} samples of a progressive one"
     )
 
 
