@@ -126,10 +126,11 @@ def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") 
         limit_effort(picture.image)
         try:
             return _prepared(picture, mode, background)
-        except OSError:
-            if (whole := _completed(picture, time.thread_time() - started)) is None:
-                raise
-            return _prepared(whole, mode, background)
+        except OSError as error:
+            failure = error.with_traceback(None)  # which holds the memory of the decoder
+        if (whole := _completed(picture, time.thread_time() - started)) is None:
+            raise failure
+        return _prepared(whole, mode, background)
     except UndecodablePicture:
         raise
     except Exception as error:  # as above: whatever goes wrong in decoding is the file's fault
@@ -181,7 +182,7 @@ def _limit(size: tuple[int, int], counted: int, allowed: int, max_pixels: int) -
     return (
         f"the picture has {size[0]}×{size[1]} = {size[0] * size[1]:,} pixels{as_many}; the limit for its format is "
         f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG, which is decoded at a reduced scale: "
-        f"{FULL_SCALE * max_pixels:,} pixels are allowed, or {PROGRESSIVE_SCALE * max_pixels:,} samples of a progressive one"
+        f"{FULL_SCALE * max_pixels:,} pixels are allowed, of a progressive one {PROGRESSIVE_SCALE * max_pixels:,} samples"
     )
 
 

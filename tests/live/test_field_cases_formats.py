@@ -138,6 +138,13 @@ def test_a_jpeg_that_is_cut_for_many_places(client: httpx.Client, boot: bytes, k
         problem(client.post("/predict", content=whole[:-cut]), 422, "undecodable-picture")
 
 
+def test_the_largest_jpeg_without_its_end(boot: bytes) -> None:
+    """Flat, and so decoded fast; tried three times, but in no more memory than one takes."""
+    content = saved(Image.new("L", (10_000, 8000), 200), "JPEG", progressive=True)[:-2]
+    with run_server() as server, server.client() as client, within_bounds(server, client, boot):
+        assert client.post("/predict", content=content).status_code in (200, 422)
+
+
 @pytest.mark.parametrize("rounding", [np.trunc, np.round])
 def test_pictures_divided_by_255(client: httpx.Client, pictures: list[tuple[str, bytes]], rounding: np.ufunc) -> None:
     """What is left of them: an outline, where they were rounded; never certain."""
