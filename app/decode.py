@@ -182,7 +182,7 @@ def _limit(size: tuple[int, int], counted: int, allowed: int, max_pixels: int) -
     return (
         f"the picture has {size[0]}×{size[1]} = {size[0] * size[1]:,} pixels{as_many}; the limit for its format is "
         f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG, which is decoded at a reduced scale: "
-        f"{FULL_SCALE * max_pixels:,} pixels are allowed, of a progressive one {PROGRESSIVE_SCALE * max_pixels:,} samples"
+        f"{FULL_SCALE * max_pixels:,} pixels are allowed, {PROGRESSIVE_SCALE * max_pixels:,} samples if progressive"
     )
 
 
