@@ -224,7 +224,7 @@ def test_phones_and_shops_formats(client: httpx.Client, boot: bytes, file_format
         in_format(photo, file_format, quality=90),
         in_format(photo.convert("L"), file_format, quality=90),
         in_format(veiled, file_format, quality=90),
-        in_format(photo.transpose(Image.Transpose.ROTATE_90), file_format, quality=90, exif=exif),
+        in_format(photo.transpose(Image.Transpose.ROTATE_90), file_format, quality=90, exif=exif.tobytes()),
         in_format(photo, file_format, quality=90, save_all=True, append_images=[Image.new("RGB", photo.size)]),
     ):
         for answer in (client.post("/predict", content=content), client.post("/predict", files={"file": content})):
