@@ -105,7 +105,7 @@ def _without_film(data: bytes, found: dict[bytes, list[Span]], brand: bytes) -> 
     changed = bytearray(data)
     changed[start : start + 4] = brand
     for at in range(start + 8, end - 3, 4):
-        if changed[at : at + 4] in (b"avis", b"msf1", b"hevc", b"hevx"):
+        if bytes(changed[at : at + 4]) in (b"avis", b"msf1", b"hevc", b"hevx"):
             changed[at : at + 4] = brand
     for start, _ in found[b"moov"]:
         at = changed.rindex(b"moov", 0, start)
