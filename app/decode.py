@@ -90,8 +90,8 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
         raise EmptyBody("the picture has no bytes")
     try:
         if is_heif(data):
-            image, pixels = open_heif(data)
-            size, allowed = image.size, max_pixels
+            image, size, pixels = open_heif(data, max_pixels)
+            allowed = max_pixels
         else:
             image, size = _opened(open_file(data))
             pixels, allowed = _pixels(image, data, size, max_pixels)
@@ -152,10 +152,12 @@ def _completed(picture: Picture, spent: float) -> Picture | None:
 
 def _at_full_size(result: Preprocessed, picture: Picture) -> Preprocessed:
     """The crop in pixels of the picture that was sent, not of the smaller one that was decoded."""
-    scale = round(picture.size[0] / picture.image.width)
+    scale = picture.size[0] / picture.image.width
+    if isinstance(picture.image, JpegImagePlugin.JpegImageFile):
+        scale = round(scale)  # a half, a quarter or an eighth, its edges rounded up
     turned = picture.image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     width, height = picture.size[::-1] if turned else picture.size
-    left, top, right, bottom = (scale * edge for edge in result.crop)
+    left, top, right, bottom = (round(scale * edge) for edge in result.crop)
     return replace(result, crop=(left, top, min(right, width), min(bottom, height)))
 
 

@@ -11,6 +11,9 @@ from app.structure.heif import read
 SCALE = 5 / 4
 """What a pixel counts for memory: twelve megapixels, as phones have, are allowed."""
 
+THUMBNAILS, COPY_SIDE = 1_000_000, 192
+"""Pixels of all small copies of a picture, and what the shorter side of the one that is used has at least."""
+
 
 def is_heif(data: bytes) -> bool:
     """Whether a file may be one of these; others begin the same way, videos among them."""
@@ -22,15 +25,20 @@ BRANDS = frozenset((b"avif", b"avis", b"mif1", b"msf1", b"miaf", b"MA1A", b"MA1B
 )
 
 
-def open_heif(data: bytes) -> tuple[Image.Image, int]:
-    """The picture that is shown, not yet decoded, and the pixels that it counts as.
+def open_heif(data: bytes, allowed: int) -> tuple[Image.Image, tuple[int, int], int]:
+    """The picture that is shown, not yet decoded, its size, and the pixels that it counts as.
+
+    Of a HEIC that counts as more than allowed, as a phone's of 24 megapixels does, it is the small copy in the file.
 
     Raises UndecodablePicture, and UnsupportedFormat where HEIC's reader is not installed.
     """
     still = read(data)
     reader = _avif() if still.codec == b"av01" else _heic()
     image = Image.open(BytesIO(still.data), formats=(reader,))
-    return image, round(max(SCALE * image.width * image.height, SCALE * still.pixels, still.effort))
+    size, counted = image.size, round(max(SCALE * image.width * image.height, SCALE * still.pixels, still.effort))
+    if counted > allowed and 0 < still.thumbnails <= THUMBNAILS and image.draft(None, (COPY_SIDE, COPY_SIDE)):
+        counted = still.thumbnails
+    return image, size, counted
 
 
 def _avif() -> str:
@@ -50,5 +58,5 @@ def _heic() -> str:
             )
         from pillow_heif import register_heif_opener
 
-        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+        register_heif_opener(depth_images=False, aux_images=False, decode_threads=1)
     return "HEIF"

@@ -47,6 +47,8 @@ class Still:
     """That are decoded for its colours."""
     effort: float
     """The same with those for its transparency and each byte of all that, weighed by the time they take."""
+    thumbnails: int
+    """Pixels that are decoded for all its small copies."""
     data: bytes
     """The file; of an animation its film is hidden, and its first picture remains."""
 
@@ -72,7 +74,11 @@ def read(data: bytes) -> Still:
     pixels = sum(_pixels(data, contents, item) for item in colours)
     scale, byte = EFFORT[codec]
     effort = scale * (pixels + sum(_pixels(data, contents, item) for item in alphas) + byte * lengths)
-    return Still(codec, pixels, effort, _without_film(data, found, b"avif" if codec == b"av01" else b"heic"))
+    copies = [item for item in contents.kinds if contents.primary in contents.references.get((b"thmb", item), ())]
+    thumbnails = sum(_pixels(data, contents, item) for item in copies if contents.kinds[item] == codec)
+    return Still(
+        codec, pixels, effort, thumbnails, _without_film(data, found, b"avif" if codec == b"av01" else b"heic")
+    )
 
 
 def _coded(contents: Contents, item: int) -> list[int]:

@@ -247,6 +247,19 @@ def test_the_largest_of_phones_and_shops(boot: bytes, file_format: str, mode: st
         assert answer.status_code == (413 if (file_format, mode) == ("HEIF", "RGBA") else 200), answer.text
 
 
+def test_a_phones_24_megapixels_of_heic(client: httpx.Client, boot: bytes, needs: Callable[..., None]) -> None:
+    """Answered by the small copy that phones put beside it, its crop in pixels of the large one."""
+    needs(find_spec("pillow_heif") is not None, "pillow-heif", by="pip install -e '.[heif]'")
+    photo = upright_boot(boot, (571, 428)).resize((5712, 4284))
+    content = in_format(photo, "HEIF", quality=20, thumbnails=[416], enc_params={"preset": "ultrafast"})
+    answer = client.post("/predict", content=content)
+    assert answer.status_code == 200, answer.text
+    small = client.post("/predict", content=saved(photo.resize((416, 312)), "PNG")).json()
+    assert answer.json()["label"] == small["label"] == "Ankle boot"
+    crop = [edge * 5712 / 416 for edge in small["preprocessing"]["crop"]]
+    assert answer.json()["preprocessing"]["crop"] == pytest.approx(crop, abs=30)
+
+
 def test_too_large_for_its_format(client: httpx.Client, file_format: str) -> None:
     options = {"speed": 10} if file_format == "AVIF" else {}
     content = in_format(Image.new("RGB", (4500, 3000)), file_format, **options)
