@@ -115,7 +115,7 @@ docs: $(VENV)/.serving  ## rewrites docs/settings.md from the settings class
 	$(RUN) -m app.commands.settings > docs/settings.md
 
 $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[torch]'
+	$(PIP) -e '.[torch,heif]'
 	touch $@
 
 $(VENV)/.everything: pyproject.toml constraints.txt | $(VENV)/bin/python

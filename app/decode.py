@@ -1,14 +1,19 @@
 """Bytes → picture, within limits: only formats on the list, never more pixels than allowed."""
 
 import re
+import time
 from dataclasses import dataclass, replace
+from io import BytesIO
 
 from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from app.effort import limit_effort
 from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.foreign import foreign
+from app.heif import is_heif, open_heif
 from app.structure.files import open_file
 from app.structure.jpeg import has_several_scans
+from app.unended import completed
 from model.preprocess import Ground, Mode, Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -18,7 +23,16 @@ SIGNATURE = re.compile(
 )
 """How files of these formats begin: tells a damaged picture from something else."""
 
-FIRST_BYTES = {b"\x89": "PNG", b"\xff": "JPEG", b"R": "WEBP", b"G": "GIF", b"B": "BMP", b"I": "TIFF", b"M": "TIFF"}
+FIRST_BYTES = {
+    b"\x89": "PNG",
+    b"\xff": "JPEG",
+    b"R": "WEBP",
+    b"G": "GIF",
+    b"B": "BMP",
+    b"I": "TIFF",
+    b"M": "TIFF",
+    b"\0": "HEIF",
+}
 
 DRAFT_PIXELS = 1_000_000
 """A JPEG with more is decoded at a reduced scale: much less work, and no difference at 96×96."""
@@ -46,7 +60,7 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked below before anythin
 
 
 def picture_format(data: bytes) -> str:
-    """Of a picture that has been decoded: one of FORMATS, from its first byte."""
+    """Of a picture that has been decoded: one of FORMATS or HEIF, AVIF being one, from its first byte."""
     return FIRST_BYTES.get(data[:1], "")
 
 
@@ -59,6 +73,7 @@ class Picture:
     """Width and height as stored; the image's own are smaller where it is decoded at a reduced scale."""
     share: float
     """Its part of what decoding the largest picture allowed would hold."""
+    data: bytes
 
     @property
     def tiny(self) -> bool:
@@ -74,40 +89,75 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise EmptyBody("the picture has no bytes")
     try:
-        image = Image.open(open_file(data), formats=FORMATS)
-        size = image.size
-        if size[0] * size[1] > DRAFT_PIXELS:
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does something for JPEG alone
-        pixels, allowed = _pixels(image, data, size, max_pixels)
+        if is_heif(data):
+            image, size, pixels = open_heif(data, max_pixels)
+            allowed = max_pixels
+        else:
+            image, size = _opened(open_file(data))
+            pixels, allowed = _pixels(image, data, size, max_pixels)
     except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
-        if SIGNATURE.match(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
+        if isinstance(error, UnsupportedFormat):
+            raise
+        if kind := foreign(data):
+            raise UnsupportedFormat(kind) from error
+        if SIGNATURE.match(data) or is_heif(data) or (len(data) < 14 and data.startswith((b"\x89PNG", b"GIF8"))):
             if isinstance(error, UndecodablePicture):
                 raise
             raise UndecodablePicture("the picture's header cannot be read") from error
-        raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}") from error
+        raise UnsupportedFormat(f"the data is none of {', '.join(FORMATS)}, AVIF, HEIC") from error
     if pixels > allowed:
-        raise TooManyPixels(f"the picture has {size[0]}×{size[1]} pixels, more than can be decoded here")
-    return Picture(image, size, pixels / allowed)
+        raise TooManyPixels(_limit(size, pixels, allowed, max_pixels))
+    return Picture(image, size, pixels / allowed, data)
+
+
+def _opened(file: BytesIO) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture as it is going to be decoded, and its size as stored."""
+    image = Image.open(file, formats=FORMATS)
+    size = image.size
+    if size[0] * size[1] > DRAFT_PIXELS:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does something for JPEG alone
+    return image, size
 
 
 def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:
     """Decodes the picture and brings it to what the network sees. Raises UndecodablePicture."""
+    started = time.thread_time()
     try:
         limit_effort(picture.image)
-        result = preprocess(picture.image, mode, background)
-        return result if picture.image.size == picture.size else _at_full_size(result, picture)
+        try:
+            return _prepared(picture, mode, background)
+        except OSError as error:
+            failure = error.with_traceback(None)  # which holds the memory of the decoder
+        if (whole := _completed(picture, time.thread_time() - started)) is None:
+            raise failure
+        return _prepared(whole, mode, background)
     except UndecodablePicture:
         raise
     except Exception as error:  # as above: whatever goes wrong in decoding is the file's fault
         raise UndecodablePicture("the picture is truncated or damaged") from error
 
 
+def _prepared(picture: Picture, mode: Mode, background: Ground) -> Preprocessed:
+    result = preprocess(picture.image, mode, background)
+    return result if picture.image.size == picture.size else _at_full_size(result, picture)
+
+
+def _completed(picture: Picture, spent: float) -> Picture | None:
+    """A JPEG that could not be decoded because its end marker is missing, decoded nevertheless."""
+    if not isinstance(picture.image, JpegImagePlugin.JpegImageFile):
+        return None
+    image = completed(picture.data, lambda data: _opened(BytesIO(data))[0], spent)
+    return replace(picture, image=image) if image else None
+
+
 def _at_full_size(result: Preprocessed, picture: Picture) -> Preprocessed:
     """The crop in pixels of the picture that was sent, not of the smaller one that was decoded."""
-    scale = round(picture.size[0] / picture.image.width)
+    scale = picture.size[0] / picture.image.width
+    if isinstance(picture.image, JpegImagePlugin.JpegImageFile):
+        scale = round(scale)  # a half, a quarter or an eighth, its edges rounded up
     turned = picture.image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     width, height = picture.size[::-1] if turned else picture.size
-    left, top, right, bottom = (scale * edge for edge in result.crop)
+    left, top, right, bottom = (round(scale * edge) for edge in result.crop)
     return replace(result, crop=(left, top, min(right, width), min(bottom, height)))
 
 
@@ -125,6 +175,17 @@ def _pixels(image: Image.Image, data: bytes, size: tuple[int, int], max_pixels: 
     if isinstance(image, BmpImagePlugin.BmpImageFile) and image.tile[0].codec_name == "bmp_rle":
         return RUN_LENGTH_SCALE * pixels, max_pixels
     return round(WEBP_SCALE * pixels) if image.format == "WEBP" else pixels, max_pixels
+
+
+def _limit(size: tuple[int, int], counted: int, allowed: int, max_pixels: int) -> str:
+    """What was counted, how many there may be, and which setting says so."""
+    of = f"{allowed // max_pixels} times " if allowed > max_pixels else ""
+    as_many = f", which count as {counted:,} here" if counted != size[0] * size[1] else ""
+    return (
+        f"the picture has {size[0]}×{size[1]} = {size[0] * size[1]:,} pixels{as_many}; the limit for its format is "
+        f"{allowed:,}, {of}GOOGLENET_MAX_PIXELS. Send it smaller, or as JPEG, which is decoded at a reduced scale: "
+        f"{FULL_SCALE * max_pixels:,} pixels are allowed, {PROGRESSIVE_SCALE * max_pixels:,} samples if progressive"
+    )
 
 
 def _samples(image: JpegImagePlugin.JpegImageFile, pixels: int) -> int:

@@ -60,7 +60,8 @@ class Settings(BaseSettings):
     max_pixels: Annotated[
         PositiveInt,
         Field(
-            description="Largest picture, counted as decoded: large JPEGs at a reduced scale, a WebP's pixels as 4/3"
+            description="Largest picture, counted as decoded: large JPEGs at a reduced scale, a WebP's pixels as 4/3, "
+            "an AVIF's or HEIC's as 5/4 or more"
         ),
     ] = 16_000_000
     api_key: Annotated[

@@ -63,9 +63,33 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
     Raises ValueError for a colour mode that has no meaning in gray.
     """
     image = upright(image)
+    divided = is_divided(image)
     if mode == "native":
-        return _natively(image, native(image))
-    return _looked_at(image, mode, background, may_show_another=True)
+        result = _natively(image, native(image))
+    else:
+        result = _looked_at(stretched(image) if divided else image, mode, background, may_show_another=True)
+    return replace(result, certain=False) if divided else result
+
+
+def is_divided(image: Image.Image) -> bool:
+    """Whether all of 8 bits is 0 or 1: an array that was divided by 255 before it was saved, or a mask."""
+    if image.mode not in ("L", "RGB", "LA", "RGBA"):
+        return False
+    if max(image.size) > SMALL and _peak(image.resize((4, 4), Image.Resampling.NEAREST)) > 1:
+        return False
+    return _peak(image) == 1
+
+
+def _peak(image: Image.Image) -> int:
+    """The highest value but alpha's."""
+    if image.mode == "L":
+        return image.getextrema()[1]  # type: ignore[return-value]
+    return max(highest for _, highest in image.getextrema()[: 1 if image.mode == "LA" else 3])  # type: ignore[misc]
+
+
+def stretched(image: Image.Image) -> Image.Image:
+    """0 or 1 → 0 or 255, as far as the array's whole numbers have left anything."""
+    return image.point(([0] + [255] * 255) * len(image.getbands()))
 
 
 def _looked_at(image: Image.Image, mode: Mode, background: Ground, *, may_show_another: bool) -> Preprocessed:
@@ -169,17 +193,15 @@ def _composited(image: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Integer or float samples → L, by the range they are in: 0–1 (floats), 0–255, 0–65535 or 0–2³¹−1."""
+    """Integer or float samples → L, by the range they are in: 0–1, 0–255, 0–65535 or 0–2³¹−1."""
     level, transparent = Image.new("L", image.size), image.info.get("transparency")
     peak = max(float(_values(np.asarray(strip)).max(initial=0)) for _, strip in _strips(image))
     for top, strip in _strips(image):
         samples = np.asarray(strip)
-        if samples.dtype.kind == "f":
+        if peak <= 255 or samples.dtype.kind == "f":
             full = 1.0 if peak <= 1 else 255.0
-        elif samples.dtype.itemsize == 2:
-            full = 65535.0
         else:
-            full = 255.0 if peak <= 255 else 65535.0 if peak <= 65535 else 2.0**31 - 1
+            full = 65535.0 if peak <= 65535 else 2.0**31 - 1
         pixels = (_values(samples) * (255 / full) + 0.5).clip(0, 255).astype(np.uint8)
         if transparent is not None:
             pixels[samples == transparent] = 255

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -28,6 +29,8 @@ MODES = {
     "WEBP": ("RGB", "RGBA"),
     "GIF": ("1", "L", "P"),
     "BMP": ("1", "L", "P", "RGB"),
+    "AVIF": ("L", "RGB", "RGBA"),
+    "HEIF": ("L", "RGB", "RGBA"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "YCbCr", "LAB"),
 }
 TIFF_COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
@@ -50,8 +53,16 @@ def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
 
 
 def corpus() -> dict[str, bytes]:
-    """Valid files of every format and mode, by what they are."""
-    files = {f"{f} {mode}": encode(picture(mode), f) for f, modes in MODES.items() for mode in modes}
+    """Valid files of every format and mode, by what they are; HEIC's where its reader is installed."""
+    readable = dict(MODES)
+    if find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    else:
+        del readable["HEIF"]
+    files = {f"{f} {mode}": encode(picture(mode), f) for f, modes in readable.items() for mode in modes}
+    files["AVIF animated"] = encode(picture("RGB"), "AVIF", save_all=True, append_images=[picture("RGB")] * 3)
     files["PNG palette with transparency"] = encode(picture("P"), "PNG", transparency=3)
     files["PNG gray with transparency"] = encode(picture("L"), "PNG", transparency=3)
     files["GIF animated"] = encode(picture("P"), "GIF", save_all=True, append_images=[picture("P")] * 3, transparency=1)
@@ -61,7 +72,7 @@ def corpus() -> dict[str, bytes]:
     files["JPEG large"] = encode(picture("RGB", (1400, 900)), "JPEG")
     exif = Image.Exif()
     exif[0x0112] = 6
-    for file_format in ("JPEG", "PNG", "WEBP", "TIFF"):
+    for file_format in sorted({"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"} & readable.keys()):
         files[f"{file_format} turned"] = encode(picture("RGB"), file_format, exif=exif)
     for compression in TIFF_COMPRESSIONS:
         files[f"TIFF {compression}"] = encode(picture("RGB"), "TIFF", compression=compression)

@@ -18,6 +18,7 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIRED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["heif"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
@@ -41,9 +42,9 @@ def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> set
 
 def test_the_cpu_image_gets_what_the_project_needs_and_no_more() -> None:
     listed, constraints = pins("requirements-cpu.txt"), pins("constraints.txt")
-    assert set(listed) == needed(PROJECT["dependencies"])
+    assert set(listed) == needed(REQUIRED)
     assert listed == {name: constraints[name] for name in listed}
-    for requirement in map(Requirement, PROJECT["dependencies"]):
+    for requirement in map(Requirement, REQUIRED):
         assert requirement.specifier.contains(listed[canonicalize_name(requirement.name)])
     assert not {name for name in listed if "torch" in name or "nvidia" in name}
 

@@ -28,7 +28,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-RAW = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "application/octet-stream")
+RAW = (
+    *("image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"),
+    *("image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
+)
 
 
 def _request_body(description: str, parts: dict[str, Any], *raw: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Preprocessing(BaseModel):
     mode: str = Field(description="native or photo", examples=["native"])
     inverted: bool = Field(description="Light and dark were exchanged")
     crop: tuple[int, int, int, int] = Field(description="Left, top, right, bottom in the upright picture's pixels")
-    certain: bool = Field(description="False where the background was hard to tell")
+    certain: bool = Field(description="False where the background was hard to tell, or the picture is 0 and 1 alone")
 
 
 class Model(BaseModel):

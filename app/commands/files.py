@@ -10,7 +10,7 @@ from typing import cast
 
 from app.decode import SIGNATURE
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
 """Of the files in a folder that are looked at; one that is named is tried whatever it is called."""
 
 STDIN = "-"

@@ -72,6 +72,26 @@ def has_several_scans(data: bytes) -> bool:
     return False
 
 
+def has_every_scan(data: bytes) -> bool:
+    """Whether a JPEG's scans begun in the file bring every coefficient of every component to its last bit."""
+    components, missing, at = 0, 0, len(data)
+    for marker, at, _ in _segments(data):
+        if marker in FRAMES:
+            components = max(components, *data[at + 9 : at + 10])
+            missing = 64 * components
+    done = set[tuple[int, int]]()
+    for _ in range(SCANS):
+        at = data.find(b"\xff\xda", at)
+        header = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+        if at < 0 or len(header) < 6 or len(header) != 2 * header[0] + 4:
+            break
+        first, last, bits = header[-3:]
+        if bits & 15 == 0:
+            done |= {(c, k) for c in header[1:-3:2] for k in range(first, min(last, 63) + 1)}
+        at += 2
+    return len(done) >= missing > 0
+
+
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, place and length of a JPEG's segments up to its first scan's, as Pillow finds them."""
     at = 2
