@@ -13,6 +13,7 @@ from app.foreign import foreign
 from app.heif import is_heif, open_heif
 from app.structure.files import open_file
 from app.structure.jpeg import has_several_scans
+from app.structure.small_png import read_small_png
 from app.unended import completed
 from model.preprocess import Ground, Mode, Preprocessed, preprocess
 
@@ -82,12 +83,14 @@ class Picture:
 
 
 def open_picture(data: bytes, max_pixels: int) -> Picture:
-    """Reads the header, decodes nothing.
+    """Reads the header; decodes nothing but the smallest.
 
     Raises EmptyBody, UnsupportedFormat, UndecodablePicture or TooManyPixels.
     """
     if not data:
         raise EmptyBody("the picture has no bytes")
+    if small := read_small_png(data):
+        return Picture(small, small.size, 0.0, data)
     try:
         if is_heif(data):
             image, size, pixels = open_heif(data, max_pixels)

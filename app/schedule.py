@@ -10,8 +10,8 @@ class Schedule:
     """Of an engine with so many lanes, to which `ahead` more full batches may be given while all of them are busy.
 
     A batch has up to `largest` pictures, or `largest_block` where they came as one array: those are answered together
-    anyway. Numbers are those of the threads; times are time.monotonic()'s. The event loop asks for shares and begins; each
-    thread says when it is done.
+    anyway. Numbers are those of the threads; times are time.monotonic()'s. The event loop asks for shares and begins;
+    each thread says when it is done.
     """
 
     def __init__(self, lanes: int, ahead: int, largest: int, largest_block: int) -> None:

@@ -99,6 +99,7 @@ ALLOWED = {
     "app.structure.bounds": set(),
     "app.structure.jpeg": {"app.structure.bounds"},
     "app.structure.png": {"app.structure.bounds"},
+    "app.structure.small_png": set(),
     "app.structure.webp": {"app.structure.bounds"},
     "app.structure.tiff": {"app.structure.bounds"},
     "app.structure.bits": set(),
@@ -109,7 +110,8 @@ ALLOWED = {
     "app.unended": {"app.structure.jpeg"},
     "app.structure.files": {"app.effort", "app.structure.jpeg", "app.structure.png", "app.structure.tiff"}
     | {"app.structure.webp"},
-    "app.decode": {"app.effort", "app.foreign", "app.heif", "app.structure.files", "app.structure.jpeg", "app.unended"},
+    "app.decode": {"app.effort", "app.foreign", "app.heif", "app.structure.files", "app.structure.jpeg", "app.unended"}
+    | {"app.structure.small_png"},
     "app.admission": set(),
     "app.schedule": set(),
     "app.vitals": set(),

@@ -1,10 +1,10 @@
 """POST /predict and /predict/batch."""
 
-import json
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
 
 from app.api import schemas
 from app.api.body import read_pictures
@@ -83,7 +83,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
         results = await service.classifier.classify_many(pictures, options.mode, options.background)
     request.scope["seen"] = {"pictures": len(results)}
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
-    return Response(json.dumps({"predictions": entries}), media_type="application/json")
+    return Response(to_json({"predictions": entries}), media_type="application/json")
 
 
 async def classify_one(request: Request, options: schemas.Options) -> Prediction:
@@ -109,7 +109,7 @@ async def classify_one(request: Request, options: schemas.Options) -> Prediction
 def answer(body: dict[str, Any]) -> Response:
     """The body as JSON, its timings as Server-Timing too."""
     timing = ", ".join(f"{name};dur={ms}" for name, ms in body["timing_ms"].items())
-    return Response(json.dumps(body), headers={"Server-Timing": timing}, media_type="application/json")
+    return Response(to_json(body), headers={"Server-Timing": timing}, media_type="application/json")
 
 
 class Writer:
