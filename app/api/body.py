@@ -14,8 +14,9 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
 
     Raises MalformedBody, BodyTooLarge, BodyTooSlow.
     """
-    announced = int(request.headers.get("content-length", 0))  # the server has checked that it is a number
-    if announced > limit and (announced > 2 * limit or "expect" in request.headers):
+    headers = dict(request.scope["headers"])
+    announced = int(headers.get(b"content-length", 0))  # the server has checked that it is a number
+    if announced > limit and (announced > 2 * limit or b"expect" in headers):
         raise BodyTooLarge(f"the body has {announced} bytes, more than {limit}", headers={"Connection": "close"})
     chunks, size = [], 0
     uploads: Uploads | None = getattr(request.state, "uploads", None)

@@ -74,13 +74,13 @@ async def read_pictures(request: Request, options: Options, most: int) -> tuple[
         async with service.parsing:
             parts = await asyncio.to_thread(_parts, body, media_type)
     chosen, fields = _sorted(parts, most)
-    pictures = [part.content for part in chosen]
-    if not all(part.is_file for part in chosen):
-        if len(body) <= INLINE_BYTES:
-            pictures = _decoded(chosen, limit)
-        else:
-            async with service.parsing:
-                pictures = await asyncio.to_thread(_decoded, chosen, limit)
+    if chosen[0].is_file and len(chosen) == 1:
+        pictures = [chosen[0].content]
+    elif len(body) <= INLINE_BYTES or all(part.is_file for part in chosen):
+        pictures = _decoded(chosen, limit)
+    else:
+        async with service.parsing:
+            pictures = await asyncio.to_thread(_decoded, chosen, limit)
     if fields:
         options = parse_options(fields | dict(request.query_params))
     return pictures, options
@@ -92,14 +92,14 @@ def _parts(body: bytes, media_type: bytes) -> list[Part]:
         raise EmptyBody("send the picture as the body, or in a multipart form")
     if media_type == JSON:
         return _json(body)
+    if body.startswith(b"--"):
+        raise MalformedBody(
+            "the body is a form of another type than is said; leave Content-Type to what makes the form"
+        )
     if not media_type.startswith(b"image/") and media_type not in SILENT:
         raise UnsupportedFormat(
             f"a body of type {media_type.decode(errors='replace')!r} is no picture; send multipart/form-data, image/…, "
             "application/octet-stream, or application/json"
-        )
-    if body.startswith(b"--"):
-        raise MalformedBody(
-            "the body is a form of another type than is said; leave Content-Type to what makes the form"
         )
     if not body.isascii():
         if media_type == URLENCODED and not any(byte in body for byte in (b"\0", b"\r", b"\n")):
