@@ -124,13 +124,13 @@ def answer_heads(app: FastAPI, *routers: APIRouter) -> None:
                 document = generate()
             for path in document["paths"].values():
                 if "head" in path:
-                    path["head"] = _head(path.pop("head"))
+                    stem = path["get"]["operationId"].rpartition("_")[0]
+                    path["get"]["operationId"] = f"{stem}_get"
+                    path["head"] = {**path.pop("head"), "operationId": f"{stem}_head"}
+                    responses = path["head"]["responses"]
+                    path["head"]["responses"] = {
+                        status: {"description": told["description"]} for status, told in responses.items()
+                    }
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way of extending it
-
-
-def _head(operation: dict[str, Any]) -> dict[str, Any]:
-    """GET's, without what is in a body."""
-    responses = {status: {"description": told["description"]} for status, told in operation["responses"].items()}
-    return {**operation, "operationId": f"{operation['operationId'].removesuffix('_get')}_head", "responses": responses}
