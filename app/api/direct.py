@@ -26,7 +26,7 @@ class DirectRoute(APIRoute):
         return response
 
 
-def parse_options(values: Mapping[str, str]) -> Options:
+def parse_options(values: Mapping[str, object]) -> Options:
     """By name. Raises RequestValidationError, as FastAPI does."""
     if unknown := values.keys() - Options.model_fields:
         known = ", ".join(Options.model_fields)

@@ -82,7 +82,8 @@ async def read_pictures(request: Request, options: Options, most: int) -> tuple[
         async with service.parsing:
             pictures = await asyncio.to_thread(_decoded, chosen, limit)
     if fields:
-        options = parse_options(fields | dict(request.query_params))
+        told = parse_options(fields).model_dump(exclude_unset=True)  # by itself: nothing wrong is passed over
+        options = parse_options(told | dict(request.query_params))
     return pictures, options
 
 
