@@ -421,11 +421,8 @@ def test_behind_a_prefix(prefixed: Server, prefix: str) -> None:
         assert 'googlenet_http_requests_total{route="/predict",status="200"}' in figures
 
 
-@pytest.mark.parametrize("value", ["ml", "/ml?x", "/ml /x", "//"])
+@pytest.mark.parametrize("value", ["ml", "/ml?x", "/ml /x", "/%6dl"])
 def test_a_prefix_that_is_none_stops_the_start(value: str) -> None:
-    if value == "//":
-        assert Settings(root_path=value).root_path == ""
-        return
     result = failed_start(GOOGLENET_ROOT_PATH=value)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
