@@ -16,7 +16,9 @@ ServiceError                     status  code
 ├── TooLarge                        413
 │   ├── BodyTooLarge                     body-too-large
 │   └── TooManyPixels                    too-many-pixels
-├── UnsupportedFormat               415  unsupported-format
+├── Unsupported                     415
+│   ├── UnsupportedFormat                unsupported-format
+│   └── UnsupportedEncoding              unsupported-encoding
 ├── Unusable                        422
 │   ├── UndecodablePicture               undecodable-picture
 │   └── InvalidParameter                 invalid-parameter
@@ -62,7 +64,7 @@ class MalformedBody(BadRequest):
 
 
 class MissingPicture(BadRequest):
-    code, title = "missing-picture", "The form has no picture in it"
+    code, title = "missing-picture", "The body has no picture in it"
 
 
 class TooManyPictures(BadRequest):
@@ -108,8 +110,16 @@ class TooManyPixels(TooLarge):
     code, title = "too-many-pixels", "The picture has too many pixels"
 
 
-class UnsupportedFormat(ServiceError):
-    status, code, title = 415, "unsupported-format", "Not a picture in a supported format"
+class Unsupported(ServiceError):
+    status = 415
+
+
+class UnsupportedFormat(Unsupported):
+    code, title = "unsupported-format", "Not a picture in a supported format"
+
+
+class UnsupportedEncoding(Unsupported):
+    code, title = "unsupported-encoding", "The body's Content-Encoding is not known here"
 
 
 class Unusable(ServiceError):
@@ -121,7 +131,7 @@ class UndecodablePicture(Unusable):
 
 
 class InvalidParameter(Unusable):
-    code, title = "invalid-parameter", "A query parameter has an unusable value"
+    code, title = "invalid-parameter", "An option has an unusable value, or is none"
 
 
 class HeadersTooLarge(ServiceError):

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import engine
 from app.api import explanation, health, inference_v2, monitoring, page, predict, problems, short
+from app.api.address import Address
+from app.api.documented import answer_heads
 from app.api.door import Door
 from app.api.guard import Guard
 from app.api.journal import Journal
@@ -65,8 +67,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "service": Service(used, classifier, keys),
             "uploads": Uploads(BODIES * used.max_upload_bytes),
             "reload": classifier.reload,
-            "door": Door(classifier.admission, journal),
+            "door": Door(classifier.admission, journal, used.root_path),
         }
+        journal.sum_up()
         try:
             await asyncio.wait_for(classifier.stop(), LAST_BATCH)
         except TimeoutError:
@@ -78,15 +81,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Fashion-MNIST class probabilities for pictures of garments, from a GoogLeNet.",
         version=importlib.metadata.version("fashion-googlenet"),
         lifespan=lifespan,
+        redirect_slashes=False,  # app.api.address
     )
+    long = [explanation.api, health.api, monitoring.api, page.api, inference_v2.api]
+    answer_heads(app, *long)
     short.include(app, predict.api)  # before the middleware
-    app.include_router(explanation.api)
-    app.include_router(health.api)
-    app.include_router(monitoring.api)
-    app.include_router(page.api)
-    app.include_router(inference_v2.api)
+    for router in long:
+        app.include_router(router)
     app.add_middleware(Guard)
     app.add_middleware(Observer, journal=journal)
+    app.add_middleware(Address)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)
     return app

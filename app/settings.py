@@ -16,6 +16,10 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^\sA-Z/?#@:\[\]]+|\[[0-9a-f:.]+\])(:
 """What a browser sends as Origin (RFC 6454): no path, not even a slash, in lower case."""
 
 
+PREFIX = re.compile(r"(/[\w.~-]+)*")
+"""The beginning of a path, as it is written without escapes."""
+
+
 class Settings(BaseSettings):
     """Raises pydantic.ValidationError for a value that cannot be used."""
 
@@ -71,6 +75,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[
         str, Field(description="Origins, by commas, whose pages may use the service from a browser")
     ] = ""
+    root_path: Annotated[
+        str, Field(description="Prefix that a proxy shows the service under, such as /ml, and takes off or leaves")
+    ] = ""
     log_format: Annotated[
         Literal["text", "json"], Field(description="Lines for people or for machines, one a request")
     ] = "text"
@@ -90,6 +97,14 @@ class Settings(BaseSettings):
         for origin in _separated(value):
             if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin: scheme, host and port alone, as in http://localhost:3000")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _from_one_slash_to_no_slash(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if not PREFIX.fullmatch(value):
+            raise ValueError("is no path's beginning, as /ml or /shop/ml is")
         return value
 
     @property

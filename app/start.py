@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 
 from pydantic import ValidationError
 
@@ -19,6 +20,9 @@ from app.metrics import FOLDER
 from app.server import Config, Server
 from app.settings import Settings, explain
 from app.supervisor import Supervisor, bind
+
+FAILED = 1
+"""Exit status of a start that failed, but for 2, a setting that is wrong."""
 
 MANY_FILES = 65_536
 """Open files that are enough for anybody."""
@@ -37,9 +41,15 @@ def start() -> int:
     except ValidationError as error:
         print(explain(error), file=sys.stderr)
         return 2
+    try:
+        port = bind(settings.host, settings.port)
+    except OSError as error:
+        print(f"GOOGLENET_HOST={settings.host}, GOOGLENET_PORT={settings.port}: {error}", file=sys.stderr)
+        return FAILED
     logging.config.dictConfig(configuration(settings.log_format))
     _raise_file_limit()
     if settings.workers == 1:
+        port.close()  # it can be had: uvicorn takes it itself
         return _serve(settings)
     os.environ[WORKERS] = str(settings.workers)  # for the workers, which inherit it
     with contextlib.ExitStack() as stack:
@@ -47,7 +57,7 @@ def start() -> int:
             os.environ[FOLDER] = stack.enter_context(_metrics_folder())
         except OSError as error:
             logging.getLogger(__name__).warning("no room for the workers' metrics, each shows its own: %s", error)
-        return _supervise(settings)
+        return _supervise(settings, port)
 
 
 @contextlib.contextmanager
@@ -68,20 +78,14 @@ def _metrics_folder() -> Iterator[str]:
 def _serve(settings: Settings) -> int:
     """One process."""
     server = Server(Config(create_app(settings), settings, configuration(settings.log_format)))
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):  # uvicorn's own, of a start that failed
         server.run()
-    return 0 if server.started else 1
+    return 0 if server.started else FAILED
 
 
-def _supervise(settings: Settings) -> int:
+def _supervise(settings: Settings, port: socket) -> int:
     """A supervisor that keeps `workers` processes alive behind one port."""
-    config = Config("app.main:app", settings, configuration(settings.log_format))
-    try:
-        port = bind(config)
-    except OSError as error:
-        print(f"GOOGLENET_HOST={settings.host}, GOOGLENET_PORT={settings.port}: {error}", file=sys.stderr)
-        return 1
-    supervisor = Supervisor(config, [port])
+    supervisor = Supervisor(Config("app.main:app", settings, configuration(settings.log_format)), [port])
     supervisor.run()
     return supervisor.status
 

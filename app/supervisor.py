@@ -191,9 +191,13 @@ class Supervisor(Multiprocess):
     handle_ttou = handle_ttin
 
 
-def bind(config: Config) -> socket:
+def bind(host: str, number: int) -> socket:
     """The workers' port, on which nobody listens until one of them is ready. Raises OSError."""
-    port = socket(AF_INET6 if ":" in config.host else AF_INET)
-    port.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-    port.bind((config.host, config.port))
+    port = socket(AF_INET6 if ":" in host else AF_INET)
+    try:
+        port.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        port.bind((host, number))
+    except OSError:
+        port.close()
+        raise
     return port

@@ -6,6 +6,7 @@ Whatever is sent, the answer is 200 or a documented 4xx with a problem in it, an
 """
 
 import argparse
+import base64
 import http.client
 import io
 import json
@@ -151,6 +152,9 @@ def form(content: bytes) -> bytes:
 Case = tuple[str, str, bytes]
 """Path, content type, body."""
 
+DEFLATED = " deflated"
+"""Behind the content type of a case: its Content-Encoding."""
+
 
 def cases(seed: int, count: int) -> Iterator[Case]:
     """The same for the same seed."""
@@ -160,7 +164,7 @@ def cases(seed: int, count: int) -> Iterator[Case]:
     for _ in range(count):
         data = chance.choice(files)
         query = chance.choice(("", "", "?mode=native", "?mode=photo", "?background=dark", "?top_k=3"))
-        match chance.randrange(6):
+        match chance.randrange(9):
             case 0:
                 yield f"/predict{query}", multipart, mutate(form(data), chance)
             case 1:
@@ -169,6 +173,15 @@ def cases(seed: int, count: int) -> Iterator[Case]:
                 other = chance.choice(files)
                 cut_at = chance.randrange(len(data))
                 yield f"/predict{query}", "image/png", data[:cut_at] + other[chance.randrange(len(other)) :]
+            case 3:
+                document = b'{"image": "%s"}' % base64.b64encode(data)
+                yield f"/predict{query}", "application/json", mutate(document, chance)
+            case 4:
+                encoded = base64.b64encode(data).replace(b"+", b"%2B")
+                yield f"/predict{query}", "application/x-www-form-urlencoded", mutate(b"file=" + encoded, chance)
+            case 5:
+                packed = zlib.compress(mutate(data, chance))
+                yield f"/explain{query}", f"image/png{DEFLATED}", chance.choice((packed, mutate(packed, chance)))
             case _:
                 yield f"/predict{query}", chance.choice(("image/png", "application/octet-stream")), mutate(data, chance)
 
@@ -208,7 +221,9 @@ class Run:
     def _send(self, connection: http.client.HTTPConnection, case: Case) -> str | None:
         path, content_type, body = case
         try:
-            connection.request("POST", path, body, {"Content-Type": content_type})
+            media_type, deflated, _ = content_type.partition(DEFLATED)
+            headers = {"Content-Type": media_type, **({"Content-Encoding": "deflate"} if deflated else {})}
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from starlette.types import Scope
 
 from app.admission import Admission
@@ -10,17 +11,18 @@ from app.api.journal import Journal
 from app.metrics import Metrics
 
 PLACES = 100
-REQUEST: Scope = {"method": "POST", "path": "/predict", "headers": []}
 
 
-def test_no_more_come_in_at_once_than_there_are_places() -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/", "/ml/predict", "/ml/predict/"])
+def test_no_more_come_in_at_once_than_there_are_places(path: str) -> None:
     metrics = Metrics()
-    door = Door(Admission(PLACES, 1000, 10, metrics), Journal(metrics))
+    door = Door(Admission(PLACES, 1000, 10, metrics), Journal(metrics), "/ml")
+    request: Scope = {"method": "POST", "path": path, "headers": []}
 
     async def crowds() -> tuple[list[int | None], list[int | None]]:
-        first = [answer and answer[0] for answer in (door.refusal(REQUEST) for _ in range(PLACES + 5))]
+        first = [answer and answer[0] for answer in (door.refusal(request) for _ in range(PLACES + 5))]
         await asyncio.sleep(0)  # nobody has taken a place
-        return first, [answer and answer[0] for answer in (door.refusal(REQUEST) for _ in range(PLACES + 1))]
+        return first, [answer and answer[0] for answer in (door.refusal(request) for _ in range(PLACES + 1))]
 
     first, second = asyncio.run(crowds())
     assert first == [None] * PLACES + [503] * 5

@@ -1,6 +1,7 @@
 """HAProxy takes the configuration that is shipped, and loses nothing when a replica behind it is stopped."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import Server, run_server
+from live.documents import examples
 from live.test_drain import CLIENTS, Load
 
 from benchmarks.processes import free_port
@@ -95,3 +97,45 @@ def test_figures_are_no_business_of_the_world(haproxy: str, server: Server) -> N
     with in_front_of(haproxy, server, server) as front:
         assert httpx.get(f"{front.url}/metrics").status_code == 403
         assert httpx.get(f"{server.url}/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_behind_a_path_prefix(haproxy: str, boot: bytes, tmp_path: Path, leaves: bool) -> None:
+    """As the documents have it, the prefix taken off by HAProxy or left."""
+    port, file = free_port(), tmp_path / "haproxy.cfg"
+    (example,) = examples("docs/deployment.md", "haproxy")
+    code = "".join(line for line in example.code.splitlines(True) if not (leaves and "replace-path" in line))
+    with run_server(GOOGLENET_ROOT_PATH="/ml") as server:
+        code = code.replace(":8080", f"127.0.0.1:{port}").replace("127.0.0.1:8000", server.url.removeprefix("http://"))
+        file.write_text(
+            f"defaults\n    mode http\n    timeout connect 2s\n    timeout client 30s\n    timeout server 35s\n{code}"
+        )
+        process = subprocess.Popen([haproxy, "-f", str(file)], stderr=subprocess.PIPE, text=True)
+        try:
+            front, until = f"http://127.0.0.1:{port}/ml", time.monotonic() + PATIENCE
+            while not answers(Server(front, process, [])):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            with httpx.Client(base_url=front, timeout=PATIENCE) as client:
+                seen_through_a_prefix(client, boot)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def seen_through_a_prefix(client: httpx.Client, boot: bytes) -> None:
+    for path in ("/predict", "/predict/"):
+        assert client.post(path, files={"file": boot}).json()["label"] == "Ankle boot"
+    page = httpx.get(str(client.base_url).removesuffix("/"), follow_redirects=True)
+    assert page.url.path == "/ml/"
+    for link in re.findall(r'(?:href|src)="([^"#]+)"', page.text):
+        assert httpx.get(page.url.join(link)).status_code == 200, link
+    docs = client.get("/docs")
+    links = re.findall(r"""(?:href|src|url)(?:=|: )["'](/[^"']+)""", docs.text)
+    assert "/ml/openapi.json" in links
+    for link in links:
+        assert httpx.get(docs.url.join(link)).status_code == 200, link
+    document = client.get("/openapi.json").json()
+    assert document["servers"] == [{"url": "/ml"}]
+    assert "POST /ml/predict," in client.get("/ping").json()["detail"]

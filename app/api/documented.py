@@ -3,8 +3,12 @@
 Any request may besides be answered 400, 408 or 431 before it reaches a handler (app.protocol); 500 would be a defect.
 """
 
+import warnings
 from http import HTTPStatus
 from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from model.preprocess import SIZE
 
@@ -101,3 +105,32 @@ INFER_VERSION: Route = {
     "responses": _INFER,
     "openapi_extra": {"parameters": [_NAME, _VERSION], "requestBody": _INFER_BODY},
 }
+
+
+def answer_heads(app: FastAPI, *routers: APIRouter) -> None:
+    """HEAD wherever there is GET, as uptime monitors ask; the server leaves the body out. In Allow and document too.
+
+    Called before the routers are included.
+    """
+    for route in (route for router in (app.router, *routers) for route in router.routes):
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # GET and HEAD are given one operationId, which is mended here
+                document = generate()
+            for path in document["paths"].values():
+                if "head" in path:
+                    stem = path["get"]["operationId"].rpartition("_")[0]
+                    path["get"]["operationId"] = f"{stem}_get"
+                    path["head"] = {**path.pop("head"), "operationId": f"{stem}_head"}
+                    responses = path["head"]["responses"]
+                    path["head"]["responses"] = {
+                        status: {"description": told["description"]} for status, told in responses.items()
+                    }
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way of extending it

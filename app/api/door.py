@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from starlette.types import Scope
 
 from app.admission import Admission
+from app.api.address import plain
 from app.api.journal import Journal
 from app.api.observer import CAREFUL
 from app.api.problems import problem
@@ -26,10 +27,10 @@ NO_REQUEST: Scope = {"method": "-", "headers": ()}
 
 
 class Door:
-    """For app.protocol, which asks it with a request's head."""
+    """For app.protocol, which asks it with a request's head. `prefix` may be before paths (app.api.address)."""
 
-    def __init__(self, admission: Admission, journal: Journal) -> None:
-        self._admission, self._journal = admission, journal
+    def __init__(self, admission: Admission, journal: Journal, prefix: str = "") -> None:
+        self._admission, self._journal, self._prefix = admission, journal, prefix
         self._entering = 0
         """Let in, their handlers not yet begun: many come between two turns of the event loop."""
 
@@ -38,7 +39,12 @@ class Door:
 
         A browser's from another origin is, for only CORS' own headers make an answer readable to it.
         """
-        if scope["method"] != "POST" or scope["path"] not in PATHS:
+        if scope["method"] != "POST":
+            return None
+        path = scope["path"]
+        if self._prefix or path.endswith("/"):
+            path = plain(path, self._prefix)
+        if path not in PATHS:
             return None
         if self._admission.under_way + self._entering < self._admission.bound:
             if not self._entering:
@@ -48,7 +54,7 @@ class Door:
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
         request_id = self._journal.id_of(scope["headers"])
-        return self._answer(self._admission.refuse(1), scope, request_id, scope["path"])
+        return self._answer(self._admission.refuse(1), scope, request_id, path)
 
     def _entered(self) -> None:
         self._entering = 0

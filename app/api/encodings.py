@@ -2,7 +2,7 @@
 
 import zlib
 
-from app.errors import BodyTooLarge, MalformedBody, UnsupportedFormat
+from app.errors import BodyTooLarge, MalformedBody, UnsupportedEncoding
 
 WINDOW = {"gzip": 31, "deflate": 15}
 """zlib's name for the two formats; deflate is the zlib format."""
@@ -11,12 +11,15 @@ FAST = 1
 
 
 def decompress(body: bytearray, encoding: str, limit: int) -> bytearray:
-    """The body as it was. Raises UnsupportedFormat, MalformedBody, or BodyTooLarge beyond `limit` bytes."""
-    encoding = encoding.strip().lower()
+    """The body as it was. Raises UnsupportedEncoding, MalformedBody, or BodyTooLarge beyond `limit` bytes."""
+    encoding = encoding.strip().lower().removeprefix("x-")  # x-gzip is an old name for gzip (RFC 9110, 8.4.1.3)
     if encoding in ("", "identity"):
         return body
     if encoding not in WINDOW:
-        raise UnsupportedFormat(f"a body's Content-Encoding may be {' or '.join(WINDOW)}, not {encoding[:60]!r}")
+        known = ", ".join(WINDOW)
+        raise UnsupportedEncoding(
+            f"the body's Content-Encoding is {encoding[:60]!r}; known are {known}", headers={"Accept-Encoding": known}
+        )
     decoder = zlib.decompressobj(WINDOW[encoding])
     try:
         plain = bytearray(decoder.decompress(body, limit + 1))

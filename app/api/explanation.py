@@ -11,8 +11,7 @@ from PIL import Image
 
 from app.api import schemas
 from app.api.direct import DirectRoute
-from app.api.predict import ONE_PICTURE, PROBLEMS, Writer, answer, classify_one
-from app.api.service import Service
+from app.api.predict import ONE_PICTURE, PROBLEMS, answer, classify_one
 
 api = APIRouter(tags=["Classification"], route_class=DirectRoute)
 
@@ -30,8 +29,7 @@ async def explain(request: Request, options: Annotated[schemas.Options, Query()]
     The maps are exact: the network ends in a mean over 3×3 places and one linear layer, which may as well change
     places (Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016).
     """
-    write = Writer(Service.of(request).classifier, options.top_k)
-    prediction = await classify_one(request, options)
+    prediction, write = await classify_one(request, options)
     body = write(prediction)
     maps = dict(zip(write.classes, prediction.answer.result.maps, strict=True))
     body["maps"] = {name: _rounded(maps[name]) for name in body["probabilities"]}

@@ -4,6 +4,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import problems
+from app.api.address import route_path
 from app.api.service import Service
 from app.errors import Unauthorized
 
@@ -38,7 +39,7 @@ class Guard:
 
     async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
         keys = self._service.keys if self._service else None
-        if keys is None or scope["type"] != "http" or self._is_open(scope["path"]) or keys.admit(scope["headers"]):
+        if keys is None or scope["type"] != "http" or self._is_open(route_path(scope)) or keys.admit(scope["headers"]):
             await self.app(scope, receive, send)
         else:
             refused = problems.answer(scope, Unauthorized("send a key as Authorization: Bearer … or X-API-Key"))
@@ -58,7 +59,7 @@ def _with_origins(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST"),
+        allow_methods=("GET", "HEAD", "POST"),
         allow_headers=("*",),
         expose_headers=("X-Request-ID", "Server-Timing", "Retry-After"),
     )

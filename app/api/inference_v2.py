@@ -11,6 +11,7 @@ from app.api.answers import Writer
 from app.api.body import read_body
 from app.api.connected import while_connected
 from app.api.documented import INDEX, INFER, INFER_VERSION, MODEL, MODELS, VERSION, protocol_errors
+from app.api.documents import INLINE_BYTES
 from app.api.encodings import compress, decompress
 from app.api.service import Service, stuck
 from app.api.statistics import statistics
@@ -23,9 +24,6 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "st
 ANY_VERSION = "1"
 """What clients that insist on a number may call the only version there is."""
 
-INLINE_BYTES = 64 * 1024
-"""A longer body of JSON is parsed in a thread."""
-
 PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
 """By engine, <project>_<format>; the others compute from the checkpoint in torch."""
 
@@ -33,7 +31,6 @@ api = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
 
 @api.get("", summary="Name, version and extensions of the server", responses=protocol_errors(401))
-@api.get("/", include_in_schema=False)
 async def server() -> dict[str, Any]:
     version = importlib.metadata.version("fashion-googlenet")
     return {"name": "fashion-googlenet", "version": version, "extensions": EXTENSIONS}

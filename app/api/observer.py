@@ -76,7 +76,7 @@ def _restrain_pages(headers: list[tuple[bytes, bytes]], path: str) -> None:
     ):
         return
     policy, referrer = PAGES
-    headers.append((b"content-security-policy", DOCS if path.startswith("/docs") else policy))
+    headers.append((b"content-security-policy", DOCS if path.endswith("/docs") else policy))
     headers.append((b"referrer-policy", referrer))
 
 

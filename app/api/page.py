@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
 
 FOLDER = Path(__file__).parent.parent / "web"
 
@@ -27,7 +28,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-api = APIRouter(include_in_schema=False)
+api = APIRouter(tags=["Pages"])
 
 
 class Asset(NamedTuple):
@@ -36,12 +37,12 @@ class Asset(NamedTuple):
     etag: str
 
 
-@api.api_route("/", methods=["GET", "HEAD"])
+@api.get("/", summary="The page", response_class=HTMLResponse, responses={304: {"description": "Not Modified"}})
 async def page(request: Request) -> Response:
     return _send(request, "index.html")
 
 
-@api.api_route("/web/{name:path}", methods=["GET", "HEAD"])
+@api.get("/web/{name:path}", include_in_schema=False)
 async def asset(request: Request, name: str) -> Response:
     return _send(request, name)
 

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import schemas
-from app.api.body import read_pictures
 from app.api.connected import while_connected
 from app.api.direct import DirectRoute
+from app.api.intake import read_pictures
 from app.api.problems import problem
 from app.api.service import Service
 from app.classifier import Classifier, Prediction
 from app.decode import picture_format
-from app.errors import InvalidParameter, ServiceError, TooManyPictures
+from app.errors import InvalidParameter, ServiceError
 from app.settings import MAX_PICTURES
 
 PICTURE = {"type": "string", "format": "binary"}
@@ -32,17 +32,35 @@ RAW = (
     *("image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"),
     *("image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
 )
+TEXT = {"type": "string", "description": "A picture's file in base64, or as a data: URL"}
+OPTIONS = schemas.Options.model_json_schema()["properties"]
 
 
-def _request_body(description: str, parts: dict[str, Any], *raw: str) -> dict[str, Any]:
-    """The OpenAPI description of a body that is a form with `parts`, or one picture of a `raw` type."""
-    form = {"schema": {"type": "object", "properties": parts, "required": list(parts)}}
-    content = {"multipart/form-data": form, **{media_type: {"schema": PICTURE} for media_type in raw}}
+def _request_body(description: str, name: str, text: str, many: bool, raw: tuple[str, ...] = ()) -> dict[str, Any]:
+    """OpenAPI's description of a body: a form with a part `name`, JSON with `text`, or one picture of a `raw` type."""
+
+    def fields(key: str, value: dict[str, Any]) -> dict[str, Any]:
+        repeated = {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_PICTURES}
+        return {"type": "object", "properties": {key: repeated if many else value, **OPTIONS}, "required": [key]}
+
+    content = {
+        "multipart/form-data": {"schema": fields(name, PICTURE)},
+        "application/json": {"schema": {**fields(text, TEXT), "additionalProperties": False}},
+        "application/x-www-form-urlencoded": {"schema": fields(name, TEXT)},
+        **{media_type: {"schema": PICTURE} for media_type in raw},
+    }
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
+SENT = (
+    "In JSON and in fields of text it is base64 or a data: URL. Options may be fields too; the query's go before. "
+    "Content-Encoding may be gzip or deflate."
+)
+
 ONE_PICTURE = _request_body(
-    "The picture: as the part `file` (or `image`) of a form, or by itself as the whole body.", {"file": PICTURE}, *RAW
+    "The picture: as the part `file` (or `image`) of a form, where a file alone may be called anything, as `image` of "
+    f"a JSON object, or by itself as the whole body. {SENT}",
+    *("file", "image", False, RAW),
 )
 
 
@@ -58,8 +76,8 @@ api = APIRouter(tags=["Classification"], route_class=DirectRoute)
 )
 async def predict(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """The probability of every class for one picture of a garment."""
-    write = Writer(Service.of(request).classifier, options.top_k)
-    return answer(write(await classify_one(request, options)))
+    prediction, write = await classify_one(request, options)
+    return answer(write(prediction))
 
 
 @api.post(
@@ -68,17 +86,15 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
     response_model=schemas.Predictions,
     responses=PROBLEMS,
     openapi_extra=_request_body(
-        f"Up to {MAX_PICTURES} pictures as repeated parts called `files`.",
-        {"files": {"type": "array", "items": PICTURE}},
+        f"Up to {MAX_PICTURES} pictures as repeated parts `files` of a form, or as a list `images` in JSON. {SENT}",
+        *("files", "images", True),
     ),
 )
 async def predict_batch(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """One answer a picture, in their order; an unusable one is an error in its own place, the rest succeed."""
     service = Service.of(request)
+    pictures, options = await read_pictures(request, options, MAX_PICTURES)
     write = Writer(service.classifier, options.top_k)
-    pictures = await _pictures(request, service, "files")
-    if len(pictures) > MAX_PICTURES:
-        raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
     async with while_connected(request):
         results = await service.classifier.classify_many(pictures, options.mode, options.background)
     request.scope["seen"] = {"pictures": len(results)}
@@ -86,24 +102,23 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     return Response(to_json({"predictions": entries}), media_type="application/json")
 
 
-async def classify_one(request: Request, options: schemas.Options) -> Prediction:
-    """The picture that the request carries. Raises ServiceError."""
+async def classify_one(request: Request, options: schemas.Options) -> tuple[Prediction, "Writer"]:
+    """The picture that the request carries, and what writes its answer. Raises ServiceError."""
     service = Service.of(request)
-    pictures = await _pictures(request, service, "file", "image")
-    if len(pictures) > 1:
-        raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
+    (picture,), options = await read_pictures(request, options, 1)
+    write = Writer(service.classifier, options.top_k)
     async with while_connected(request):
-        prediction = await service.classifier.classify(pictures[0], options.mode, options.background)
+        prediction = await service.classifier.classify(picture, options.mode, options.background)
     answered = prediction.answer
     request.scope["seen"] = {  # for the log
-        "format": picture_format(pictures[0]),
+        "format": picture_format(picture),
         "label": service.classifier.checkpoint.metadata.classes[int(answered.result.probabilities.argmax())],
         "batch_size": answered.batch_size,
         "decode": round(1000 * prediction.prepared.seconds, 3),
         "queue": round(1000 * answered.queued, 3),
         "inference": round(1000 * answered.inference, 3),
     }
-    return prediction
+    return prediction, write
 
 
 def answer(body: dict[str, Any]) -> Response:
@@ -146,8 +161,3 @@ class Writer:
             "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},
             "batch_size": answer.batch_size,
         }
-
-
-async def _pictures(request: Request, service: Service, *names: str) -> list[bytes]:
-    limit, timeout = service.settings.max_upload_bytes, service.settings.body_timeout
-    return await read_pictures(request, names, limit=limit, timeout=timeout)

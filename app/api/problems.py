@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from app.api.address import route_path
 from app.errors import InvalidParameter, ServiceError
 
 
@@ -52,9 +53,19 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 async def _http_exception(request: Request, error: Exception) -> Response:
     """404 and 405 from the routing."""
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     code = status.name.lower().replace("_", "-")
-    return _answer(request, _problem(status, status.phrase, status.description, code), dict(error.headers or {}))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method[:20]} is not for this address, which takes {headers['Allow']}; {_where(request)}"
+    else:
+        detail = f"there is nothing at this address; {_where(request)}"
+    return _answer(request, _problem(status, status.phrase, detail, code), headers)
+
+
+def _where(request: Request) -> str:
+    """For who looks for another server's addresses: TorchServe's /ping, SageMaker's /invocations …"""
+    root = request.scope.get("root_path", "")
+    return f"pictures go to POST {root}/predict, the Open Inference Protocol is under {root}/v2, {root}/docs has it all"
 
 
 def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str | int]:
@@ -62,7 +73,8 @@ def _problem(status: int, title: str, detail: str, code: str) -> dict[str, str |
 
 
 def _answer(request: Request, body: dict[str, str | int], headers: dict[str, str] | None = None) -> Response:
-    if request.url.path.startswith("/v2/") or request.url.path == "/v2":
+    path = route_path(request.scope)
+    if path.startswith("/v2/") or path == "/v2":
         status = 400 if body["status"] in (415, 422) else int(body["status"])
         text = str(body["detail"] or body["title"])
         return Response(json.dumps({"error": text}), status, headers, media_type="application/json")

@@ -5,6 +5,7 @@ from inspect import isawaitable
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.address import route_path
 from app.api.direct import DirectRoute
 
 
@@ -28,10 +29,12 @@ class Fork:
         self.app, self._routes = app, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._routes:
+        short = scope["type"] == "http" and scope["method"] == "POST"
+        route = self._routes.get(route_path(scope)) if short else None
+        if route is None:
             await self.app(scope, receive, send)
             return
-        route = scope["route"] = self._routes[scope["path"]]
+        scope["route"] = route
         request = Request(scope, receive, send)
         try:
             response = await route.handle_directly(request)

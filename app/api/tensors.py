@@ -6,15 +6,15 @@ binary_tensor_data and classification. Binary `pixels` are used where they lie i
 
 import base64
 import binascii
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.api.documents import parse_object
 from app.errors import InvalidRequest, MalformedBody, TooManyPictures
 from model.preprocess import SIZE
 
@@ -24,10 +24,6 @@ INPUTS: dict[str, tuple[str, tuple[int, ...]]] = {"image": ("BYTES", ()), "pixel
 """Name → datatype and shape of one picture: a file in any format that is read, or what the network takes."""
 
 OUTPUTS = ("probabilities", "logits", "label")
-
-STRUCTURE, MOST_VALUES = (b"[", b"{", b'"'), 250_000
-"""What begins a list, an object or a string, each of which takes many times its bytes in memory; a request of 1,024
-pictures' pixels in nested lists has some 100,000."""
 
 UNSHARED = "shared memory is not supported"
 
@@ -71,7 +67,7 @@ def parse(body: bytearray, header_length: str | None, limit: int) -> InferReques
         raise MalformedBody(f"{HEADER_LENGTH} is {size}, the body has {len(body)} bytes")
     if size == 0 and header_length is not None:
         return InferRequest(None, [[bytes(body)]], [Wanted(name, binary=True) for name in OUTPUTS])
-    document = _json(body[:size])
+    document = parse_object(body[:size])
     request_id = document.get("id")
     if not isinstance(request_id, str | None):
         raise InvalidRequest("id is not a string")
@@ -79,25 +75,9 @@ def parse(body: bytearray, header_length: str | None, limit: int) -> InferReques
     return InferRequest(request_id, tensors, _outputs(document))
 
 
-def _json(text: bytearray) -> dict[str, Any]:
-    if sum(map(text.count, STRUCTURE)) > MOST_VALUES:
-        raise InvalidRequest(f"the request's JSON has more than {MOST_VALUES} lists, objects and strings")
-    try:
-        document = json.loads(text, parse_constant=_not_json)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise MalformedBody(f"the request is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise MalformedBody("the request is not a JSON object")
-    return document
-
-
 def parse_json(body: bytearray) -> dict[str, Any]:
     """A JSON object; an empty body is an empty one. Raises MalformedBody."""
-    return _json(body) if body else {}
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+    return parse_object(body) if body else {}
 
 
 def _inputs(given: list[dict[str, Any]], binary: memoryview, limit: int) -> list[NDArray[np.uint8] | list[bytes]]:

@@ -29,7 +29,10 @@ def test_a_picture_can_be_uploaded_from_the_docs(browser: Browser, server: Serve
 def test_both_ways_are_described(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
-    assert content["multipart/form-data"]["schema"]["properties"] == {"file": {"type": "string", "format": "binary"}}
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    assert fields["file"] == {"type": "string", "format": "binary"}
+    assert {"top_k", "mode", "background"} < set(fields)
+    assert set(content["application/json"]["schema"]["properties"]) == {"image", *fields} - {"file"}
     assert {"image/png", "image/jpeg", "application/octet-stream"} <= set(content)
     answers = document["paths"]["/predict"]["post"]["responses"]
     assert {"200", "400", "413", "415", "422", "503", "504"} <= set(answers)
