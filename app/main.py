@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     long = [explanation.api, health.api, monitoring.api, page.api, inference_v2.api]
     answer_heads(app, *long)
-    short.include(app, predict.api)  # before the middleware
+    short.include(app, predict.api)
     for router in long:
         app.include_router(router)
     app.add_middleware(Guard)

@@ -108,6 +108,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._between = True
         super().on_message_complete()
+        if self.cycle is not None:
+            cast("dict[str, Any]", self.cycle.scope)["body_arrived"] = True  # app.api.body
         if self._ends:
             self.transport.close()
             return

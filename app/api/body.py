@@ -8,6 +8,9 @@ from starlette.requests import ClientDisconnect
 from app.budget import Uploads
 from app.errors import BodyTooLarge, BodyTooSlow, MalformedBody
 
+ARRIVED = "body_arrived"
+"""In the scope of a request whose body is whole (app.protocol): to set a timer would cost more than to read it."""
+
 
 async def read_body(request: Request, *, limit: int, timeout: float) -> list[bytes]:
     """The whole body, in pieces. One over the limit is read on for a while, so that its sender gets to read the answer.
@@ -21,7 +24,7 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
     chunks, size = [], 0
     uploads: Uploads | None = getattr(request.state, "uploads", None)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(None if ARRIVED in request.scope else timeout):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= limit:
