@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from model.badge import badge
 from model.panel import panel
-from model.photo import look, photo
+from model.photo import Scene, look, photo
+from model.silhouette import Box
 
 VERSION = 2
 """Changes with what comes out of pictures such as a network is trained on; a checkpoint made for another version is
@@ -30,6 +32,9 @@ BLACK = 24
 
 FILLED = 0.75
 """Of its longer side, what a garment in the data set fills at least (26 of 28 pixels among 60,000)."""
+
+NESTED = 3
+"""Pictures within one another, at most: a badge with a rim on a page between bars."""
 
 STRIP = 500_000
 """Pixels of a large picture that are converted at a time: memory stays bounded by what the picture itself takes."""
@@ -65,24 +70,31 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
     image = upright(image)
     if mode == "native":
         return _natively(image, native(image))
-    return _looked_at(image, mode, background, may_show_another=True)
+    return _looked_at(image, mode, background, NESTED)
 
 
-def _looked_at(image: Image.Image, mode: Mode, background: Ground, *, may_show_another: bool) -> Preprocessed:
+def _looked_at(image: Image.Image, mode: Mode, background: Ground, nested: int) -> Preprocessed:
     if mode == "auto" and background != "light" and max(image.size) <= SMALL:
         level = gray(image)
         enlarged = _enlarged(level)
         if looks_native(level, enlarged):
             return _natively(image, enlarged)
     scene = look(*on_white(image))
-    if may_show_another and (box := panel(scene)):
-        result = _looked_at(image.crop(box), mode, background, may_show_another=False)
+    if nested and (shown := _shown(scene)):
+        box, within = shown
+        result = _looked_at(within, mode, background, nested - 1)
         left, top, right, bottom = result.crop
         return replace(result, crop=(box[0] + left, box[1] + top, box[0] + right, box[1] + bottom))
     if mode == "auto" and background != "light" and max(image.size) > SMALL and scene.looks_native:
         return _natively(image, native(image))
     made = photo(scene, background)
     return Preprocessed(_enlarged(made.pixels), "photo", made.inverted, made.crop, made.certain)
+
+
+def _shown(scene: Scene) -> tuple[Box, Image.Image] | None:
+    """The picture that this one shows, and where it is."""
+    box = panel(scene)
+    return badge(scene) if box is None else (box, scene.image.crop(box))
 
 
 def native(image: Image.Image) -> Pixels:
