@@ -21,7 +21,7 @@ ROUND = 0.15
 """Of a side, the radius of the corners, at least; that of a disc is half of it."""
 
 UNLIKE = 0.04
-"""Of the shape, what may differ from a rounded square, at most."""
+"""Of the box, what may differ from a rounded square, at most."""
 
 RINGS, RING = (1.5, 3.5, 5.5), 2.0
 """Pixels of the small copy from the edge at which rings of one colour are looked for, and how broad those are."""
@@ -59,12 +59,12 @@ def _rounded(mask: Mask) -> tuple[Box, float] | None:
     within = mask[top:bottom, left:right]
     if any(within[y, x] for y in (corner // 2, -1 - corner // 2) for x in (corner // 2, -1 - corner // 2)):
         return None
-    shape = filled(mask)
-    radius = float(np.sqrt((width * height - shape.sum()) / (4 - np.pi)))
-    if radius < ROUND * min(width, height) or radius > 0.55 * max(width, height):
+    shape = filled(mask)[top:bottom, left:right]
+    radius = float(np.sqrt((shape.size - shape.sum()) / (4 - np.pi)))
+    if radius < ROUND * min(width, height):
         return None
-    off = (shape ^ _tile(mask.shape, box, radius, 0)).sum()
-    return (box, radius) if off <= UNLIKE * shape.sum() else None
+    off = (shape ^ _tile(mask.shape, box, radius, 0)[top:bottom, left:right]).sum()
+    return (box, radius) if off <= UNLIKE * shape.size else None
 
 
 def _background(scene: Scene, box: Box, radius: float) -> tuple[Floats, float] | None:

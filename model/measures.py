@@ -57,9 +57,8 @@ def parts(checkpoint: Checkpoint, dataset: Dataset, pool: ProcessPool) -> dict[s
 
 def outputs(served: list[Served], dataset: Dataset) -> Found:
     """What the validation and the test pictures get, each way."""
-    splits = {"validation": dataset.validation, "test": dataset.test}
     return {
-        way.name: {name: way.run(serving_pixels(split.pixels).numpy()) for name, split in splits.items()}
+        way.name: {name: way.run(serving_pixels(split.pixels).numpy()) for name, split in _splits(dataset).items()}
         for way in served
     }
 
@@ -88,11 +87,13 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
     """Every way to tell strangers on every judged set and every family; the detector's scores as histograms."""
     last, train = served[-1], dataset.train
     known = exposure.garments(last.run, train)
-    judged = {kind: last.run(prepared(draw())) for kind, draw in judges.SETS.items()}
+    seen = {kind: prepared(draw()) for kind, draw in judges.SETS.items()}
+    judged = {kind: last.run(pixels) for kind, pixels in seen.items()}
     families = exposure.drawn(last.run, train)
     plain = Outputs(*(part[: exposure.GARMENTS] for part in known))  # the distances do worse with the varied ones
     scores = comparison.scores(plain, detector)
     sets = found[last.name] | judged
+    seen |= {name: serving_pixels(split.pixels).numpy() for name, split in _splits(dataset).items()}
     return {
         "measured_on": last.name,
         "threshold": last.threshold,
@@ -100,7 +101,7 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
         "judged": comparison.compare(scores, found[last.name]["validation"], judged),
         "families": comparison.compare(scores, found[last.name]["validation"], families),
         "left_out": comparison.left_out(known, families, found[last.name]["validation"]),
-        "flagged": {kind: _flagged(last.answers(outputs)) for kind, outputs in sets.items()},
+        "flagged": {kind: _flagged(last.righted(seen[kind], last.answers(got))) for kind, got in sets.items()},
         "histograms": {kind: _histogram(detector.score(*outputs)) for kind, outputs in sets.items()},
     }
 
@@ -132,6 +133,10 @@ def _machine() -> str:
         return platform.platform()
     name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return f"{len(os.sched_getaffinity(0))} cores, {name[1] if name else platform.machine()}"
+
+
+def _splits(dataset: Dataset) -> dict[str, Split]:
+    return {"validation": dataset.validation, "test": dataset.test}
 
 
 def _labels(split: Split) -> NDArray[np.int64]:

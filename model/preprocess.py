@@ -40,6 +40,8 @@ STRIP = 500_000
 """Pixels of a large picture that are converted at a time: memory stays bounded by what the picture itself takes."""
 
 Pixels = NDArray[np.uint8]
+Rotation = Literal["auto", "0"]
+"""Whether a picture that looks strange may be turned by quarters."""
 Mode = Literal["auto", "native", "photo"]
 Ground = Literal["auto", "light", "dark"]
 """What is behind the garment."""
@@ -56,6 +58,13 @@ class Preprocessed:
     crop: tuple[int, int, int, int]
     """Left, top, right, bottom in pixels of the upright picture."""
     certain: bool
+    rotation: int = 0
+    """Degrees by which the picture was turned afterwards, counter-clockwise."""
+
+    def turned(self, degrees: int) -> "Preprocessed":
+        """The same with its pixels turned by quarters counter-clockwise."""
+        pixels = np.ascontiguousarray(np.rot90(self.pixels, degrees // 90))
+        return replace(self, pixels=pixels, rotation=degrees)
 
 
 def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:

@@ -61,21 +61,24 @@ def rows(
 ) -> Iterator[Row]:
     """Pictures uint8 [n,28,28] and their labels; the first row is the clean figure. `only` picks recipes by name."""
     known: Known = {}
-    clean = _answers(served, [native(Image.fromarray(picture)) for picture in pixels], known)
-    right = _accuracy(clean, labels)
-    yield Row("clean", 0.0, "28×28, as it is", right, right, 0, 0, 1, *_trust(clean, labels))
+    plain = np.stack([native(Image.fromarray(picture)) for picture in pixels])
+    answers = _answers(served, list(plain), known)
+    clean = served.righted(plain, answers)
+    right, by_native = _accuracy(clean, labels), _accuracy(answers, labels)
+    yield Row("clean", 0.0, "28×28, as it is", right, by_native, 0, 0, 1, *_trust(clean, labels))
     for group, (allowed, recipes) in GROUPS.items():
         for recipe in recipes:
             if only not in recipe and only != group:
                 continue
             made = pool.starmap(partial(_prepare, recipe), enumerate(pixels), chunksize=50)
             auto = [result for result, _ in made]
-            answers = _answers(served, [result.pixels for result in auto], known)
-            plain = _answers(served, [pixels for _, pixels in made], known)
+            seen = [result.pixels for result in auto]
+            answers = served.righted(np.stack(seen), _answers(served, seen, known))
+            as_is = _answers(served, [pixels for _, pixels in made], known)
             yield Row(
                 *(group, allowed, recipe),
                 _accuracy(answers, labels),
-                _accuracy(plain, labels),
+                _accuracy(as_is, labels),
                 float(np.mean([result.mode == "photo" for result in auto])),
                 float(np.mean([result.inverted for result in auto])),
                 float(np.mean([result.certain for result in auto])),
@@ -123,7 +126,7 @@ def _answers(served: Served, pictures: Sequence[Pixels], known: Known) -> Answer
         known.update(zip(new, zip(answers.probabilities, marks, strict=True), strict=True))
     found = [known[key] for key in keys]
     flagged = None if served.threshold is None else np.array([mark for _, mark in found])
-    return Answers(np.stack([row for row, _ in found]), flagged)
+    return Answers(np.stack([row for row, _ in found]), flagged, None)
 
 
 def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> float:

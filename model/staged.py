@@ -1,6 +1,7 @@
 """Recipes of model.remake for what is around a garment, and for how it lies: turned, padded, plotted, in a badge."""
 
 import io
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ from model.drawing import spectrum, stretch
 
 QUARTERS = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
 """Degrees counter-clockwise, as Pillow and numpy count them."""
+
+Recipe = Callable[[Image.Image, Generator], bytes]
 
 SIDES = ("left", "top", "right", "bottom")
 
@@ -142,7 +145,7 @@ def _plotted(image: Image.Image, draw: Generator, *, cmap: str, axes: bool = Tru
     return file.getvalue()
 
 
-TURNED = {
+TURNED: dict[str, Recipe] = {
     **{f"dark, turned {k}": partial(_turned_photo, degrees=k) for k in QUARTERS},
     **{
         f"white, turned {k}": partial(_turned_photo, degrees=k, background=(40, 40, 40), colour=WHITE)
@@ -151,7 +154,7 @@ TURNED = {
     **{f"28×28, turned {k}": partial(_turned, degrees=k) for k in QUARTERS},
 }
 
-PADDED = {
+PADDED: dict[str, Recipe] = {
     "not padded": partial(_padded, colour=BLACK, sides=()),
     **{
         f"{name} bars, {sides}": partial(_padded, colour=colour, sides=sides)
@@ -162,7 +165,7 @@ PADDED = {
     "screenshot, black bars": partial(_padded, colour=BLACK, sides=("top", "bottom"), format="JPEG"),
 }
 
-FIGURES = {
+FIGURES: dict[str, Recipe] = {
     "gray, axes": partial(_plotted, cmap="gray"),
     "binary, axes": partial(_plotted, cmap="binary"),
     "viridis, axes": partial(_plotted, cmap="viridis"),
@@ -172,7 +175,7 @@ FIGURES = {
     "viridis, colour bar": partial(_plotted, cmap="viridis", bar=True),
 }
 
-ARRANGED = {
+ARRANGED: dict[str, Recipe] = {
     "white on a blue disc": partial(_badge, disc=BLUE, colour=WHITE),
     "black on a light disc": partial(_badge, disc=(235, 225, 200), colour=BLACK, page=(120, 160, 150)),
     "badge with a rim": partial(_badge, disc=WHITE, colour=BLACK, rim=(190, 30, 45)),

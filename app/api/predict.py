@@ -77,7 +77,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     if len(pictures) > MAX_PICTURES:
         raise TooManyPictures(f"{len(pictures)} pictures in one request; at most {MAX_PICTURES}")
     async with while_connected(request):
-        results = await service.classifier.classify_many(pictures, options.mode, options.background)
+        results = await service.classifier.classify_many(pictures, options.mode, options.background, options.rotation)
     request.scope["seen"] = {"pictures": len(results)}
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
     return Response(json.dumps({"predictions": entries}), media_type="application/json")
@@ -90,7 +90,7 @@ async def classify_one(request: Request, options: schemas.Options) -> Prediction
     if len(pictures) > 1:
         raise TooManyPictures(f"{len(pictures)} pictures; POST /predict/batch takes up to {MAX_PICTURES}")
     async with while_connected(request):
-        prediction = await service.classifier.classify(pictures[0], options.mode, options.background)
+        prediction = await service.classifier.classify(pictures[0], options.mode, options.background, options.rotation)
     answered = prediction.answer
     request.scope["seen"] = {  # for the log
         "format": picture_format(pictures[0]),
@@ -138,6 +138,7 @@ class Writer:
                 "inverted": preprocessed.inverted,
                 "crop": preprocessed.crop,
                 "certain": preprocessed.certain,
+                "rotation": preprocessed.rotation,
             },
             "model": {"name": self.name, "version": answer.result.version[:12]},
             "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},

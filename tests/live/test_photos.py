@@ -48,8 +48,8 @@ def test_remade_pictures_keep_their_labels(
 
 def test_the_data_sets_own_pictures_are_native(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
     files = [content for _, content in pictures[:50]]
-    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True}
-    for auto, asked in zip(predict(client, files), predict(client, files, mode="native"), strict=True):
+    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True, "rotation": 0}
+    for auto, asked in zip(predict(client, files, rotation="0"), predict(client, files, mode="native"), strict=True):
         assert auto["preprocessing"] == asked["preprocessing"] == native
         assert auto["probabilities"] == pytest.approx(asked["probabilities"], abs=1e-3)
 
@@ -68,7 +68,7 @@ def test_what_is_reported(client: httpx.Client, boot: bytes) -> None:
     assert answer["label"] == "Ankle boot"
     preprocessing = answer["preprocessing"]
     crop = preprocessing.pop("crop")
-    assert preprocessing == {"mode": "photo", "inverted": True, "certain": True}
+    assert preprocessing == {"mode": "photo", "inverted": True, "certain": True, "rotation": 0}
     box = Image.open(io.BytesIO(boot)).getbbox()
     assert box is not None
     expected = [side + 160 / 28 * edge for side, edge in zip((200, 60, 200, 60), box, strict=True)]
@@ -81,7 +81,7 @@ def test_mode_and_background_are_obeyed(client: httpx.Client, boot: bytes) -> No
         return seen
 
     plain = preprocessing(product(boot), "mode=native")
-    assert plain == {"mode": "native", "inverted": False, "crop": [0, 0, 400, 300], "certain": True}
+    assert plain == {"mode": "native", "inverted": False, "crop": [0, 0, 400, 300], "certain": True, "rotation": 0}
     assert preprocessing(boot, "mode=photo")["mode"] == "photo"
     assert preprocessing(boot, "background=light")["inverted"] is True
     gray = product(boot, background=128)
