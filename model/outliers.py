@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 KEPT = 0.955
 """Share of the validation pictures that stay below an export's threshold: 95 %, and room for another CPU's rounding."""
 
-CLEARLY, CONFIDENT = 2.5, 0.7
+CLEARLY, CONFIDENT = 2.0, 0.85
 """How far below the threshold the score of a turned picture is to be, and the likeliest class's probability."""
 
 Floats = NDArray[np.float32]

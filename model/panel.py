@@ -71,7 +71,7 @@ def _rectangles(scene: Scene) -> Iterator[tuple[Background, Box]]:
     for page in _bars(scene.view.values, scene.behind):
         difference = page.difference(scene.view.values, scene.view.box)
         mask = garment(difference >= page.threshold(difference))
-        if mask is not None and (box := _rectangle(mask)):
+        if mask is not None and (box := _rectangle(mask)) and _is_alone(mask, box):
             yield page, box
 
 
@@ -102,6 +102,11 @@ def _rectangle(mask: Mask) -> Box | None:
     least = SIDE if all(free) else EDGE
     straight = all(side.mean() >= least for side, is_free in zip(sides, free, strict=True) if is_free)
     return box if straight and _has_corners(within) else None
+
+
+def _is_alone(mask: Mask, box: Box) -> bool:
+    """Nothing reaches out of it: who stands on a floor in front of a wall is no picture between bars."""
+    return max(abs(side - own) for side, own in zip(bounds(mask), box, strict=True)) <= 1
 
 
 def _body(mask: Mask) -> Box:
