@@ -5,7 +5,6 @@ never reaches a batch.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -24,9 +23,10 @@ from app.decode import open_picture, prepare
 from app.engine import Engine, ahead, lanes, useful_batch_size, warm_up
 from app.errors import DeadlinePassed, ServiceError
 from app.metrics import Metrics
-from app.scores import Scores, righted, score, turns
+from app.scores import Scores, score
 from app.served import Served
 from app.turns import Turns
+from app.upright import submit_upright
 from model.checkpoint import Checkpoint
 from model.preprocess import Ground, Mode, Preprocessed, Rotation
 
@@ -145,7 +145,9 @@ class Classifier:
         with self.admission.admit(1):
             prepared = await self._prepare(data, mode, background, deadline)
             may_turn = [mode == rotation == "auto"]
-            ((outcome, degrees),) = await self._answers([prepared.preprocessed.pixels], deadline, may_turn)
+            ((outcome, degrees),) = await submit_upright(
+                self.batcher, [prepared.preprocessed.pixels], deadline, may_turn
+            )
         prediction = self._joined(prepared, outcome, degrees)
         if isinstance(prediction, ServiceError):
             raise prediction
@@ -169,7 +171,7 @@ class Classifier:
             )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
             may_turn = [mode == rotation == "auto"] * len(usable)
-            outcomes = iter(await self._answers(usable, deadline, may_turn))
+            outcomes = iter(await submit_upright(self.batcher, usable, deadline, may_turn))
         return [
             entry if isinstance(entry, ServiceError) else self._joined(entry, *next(outcomes)) for entry in prepared
         ]
@@ -184,42 +186,10 @@ class Classifier:
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
             files = [not isinstance(tensor, np.ndarray) for tensor in tensors for _ in tensor]
-            outcomes = [outcome for outcome, _ in await self._answers(pixels, deadline, files)]
+            outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, files)]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
         asyncio.get_running_loop().call_soon(self._observe, answers)  # when the response is on its way
         return [answer.result for answer in answers]
-
-    async def _answers(
-        self,
-        pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-        deadline: float,
-        may_turn: Sequence[bool],
-    ) -> list[tuple[Answer[Scores] | ServiceError, int]]:
-        """Each picture's outcome, and the degrees by which it was turned: one more batch for those that look strange.
-
-        `may_turn` says of each whether it may be.
-        """
-        outcomes = await self.batcher.submit(pixels, deadline)
-        degrees = [0] * len(outcomes)
-        strange = [
-            (i, outcome)
-            for i, outcome in enumerate(outcomes)
-            if may_turn[i] and isinstance(outcome, Answer) and outcome.result.out_of_distribution
-        ]
-        quarters = [turn for i, _ in strange for turn in turns(pixels[i])]
-        with contextlib.suppress(ServiceError):  # there is an answer already
-            turned = iter(await self.batcher.submit(quarters, deadline))
-            for i, outcome in strange:
-                found = [answer for answer in (next(turned), next(turned), next(turned)) if isinstance(answer, Answer)]
-                if len(found) == 3:
-                    result, degrees[i] = righted(outcome.result, [answer.result for answer in found])
-                    outcomes[i] = Answer(
-                        result,
-                        outcome.batch_size,
-                        outcome.queued + found[0].queued,
-                        outcome.inference + max(answer.inference for answer in found),
-                    )
-        return list(zip(outcomes, degrees, strict=True))
 
     async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
         """Several in threads even if they are tiny, so that others are served in between."""

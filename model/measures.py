@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from multiprocessing.pool import Pool as ProcessPool
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,16 @@ from model.labels import probabilities, sharpen
 from model.outliers import Detector
 from model.predict import Outputs, prepared, serving_pixels
 from model.reliability import diagram, fit_temperature, measure
+from model.remake import GROUPS
 from model.served import Answers, Served, ways
 
 HARDEST = 24
 
 REMADE = 1000
 """Test pictures that each recipe of model.remake is measured on."""
+
+REMADE_AS = "remade, "
+"""Each group of recipes is a part of its own: a run that is stopped goes on with the next."""
 
 HISTOGRAM = (-20.0, 20.0, 60)
 """Of out-of-distribution scores: first edge, last edge, bins; what is beyond counts in the outermost."""
@@ -51,7 +55,7 @@ def parts(checkpoint: Checkpoint, dataset: Dataset, pool: ProcessPool) -> dict[s
         "machine": _machine,
         "calibration": lambda: calibration(checkpoint, dataset, served, found()),
         "outliers": lambda: outliers(detector, dataset, served, found()),
-        "robustness": lambda: remade(dataset, served[-1], pool),
+        **{REMADE_AS + group: partial(remade, dataset, served[-1], pool, group) for group in GROUPS},
     }
 
 
@@ -106,11 +110,18 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
     }
 
 
-def remade(dataset: Dataset, served: Served, pool: ProcessPool) -> Figures:
-    """Accuracy, calibration error and share flagged on re-made test pictures, the first REMADE, by recipe."""
+def remade(dataset: Dataset, served: Served, pool: ProcessPool, group: str) -> Figures:
+    """Accuracy, calibration error, shares flagged and misled on re-made test pictures, the first REMADE, by recipe."""
     test = dataset.test[:REMADE]
-    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool)
+    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool, group)
     return {"n": len(test), "rows": [asdict(row) for row in rows]}
+
+
+def joined(figures: Figures) -> Figures:
+    """All groups' rows out of the figures, as those of one table: the clean row, which each has, but once."""
+    parts = [figures.pop(REMADE_AS + group) for group in GROUPS]
+    clean, *_ = parts[0]["rows"]
+    return {"n": parts[0]["n"], "rows": [clean, *(row for part in parts for row in part["rows"][1:])]}
 
 
 def detector_of(checkpoint: Checkpoint) -> Detector:

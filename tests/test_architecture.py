@@ -86,7 +86,7 @@ ALLOWED = {
     "model.judges": set(),
     "model.comparison": {"model.exposure", "model.predict"},
     "model.measures": {"model.comparison", "model.data", "model.exposure", "model.judges", "model.predict"}
-    | {"model.reliability", "model.robustness", "model.served"},
+    | {"model.reliability", "model.remake", "model.robustness", "model.served"},
     "model.card": {"model.data", "model.measures", "model.plots"},
     "model.evaluate": {"model.card", "model.data", "model.measures", "model.predict", "model.robustness"}
     | {"model.served"},
@@ -119,7 +119,9 @@ ALLOWED = {
     "app.engines.openvino": {"app.engine", "model.openvino"},
     "app.scores": {"app.engine"},
     "app.served": {"app.engine"},
-    "app.classifier": {"app.admission", "app.decode", "app.batcher", "app.engine", "app.scores", "app.served"},
+    "app.upright": {"app.batcher", "app.scores"},
+    "app.classifier": {"app.admission", "app.decode", "app.batcher", "app.engine", "app.scores", "app.served"}
+    | {"app.upright"},
     "app.keys": {"app.engine"},
     "app.api.service": {"app.classifier", "app.engine", "app.keys"},
     "app.api.guard": {"app.api.problems", "app.api.service"},
