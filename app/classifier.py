@@ -185,8 +185,8 @@ class Classifier:
         with self.admission.admit(sum(map(len, tensors))):
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
-            files = [not isinstance(tensor, np.ndarray) for tensor in tensors for _ in tensor]
-            outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, files)]
+            may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
+            outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, may_turn)]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
         asyncio.get_running_loop().call_soon(self._observe, answers)  # when the response is on its way
         return [answer.result for answer in answers]

@@ -1,6 +1,6 @@
-"""A picture that looks like no garment is looked at in its other quarter turns too: messengers strip what says which is up.
+"""A picture that looks like no garment is looked at in its other quarter turns too: one more batch for such pictures.
 
-One more batch, for such pictures alone.
+Messengers strip the EXIF data that says which side is up.
 """
 
 import contextlib
