@@ -61,17 +61,18 @@ def panel(scene: Scene) -> Box | None:
 def _rectangles(scene: Scene) -> Iterator[tuple[Background, Box]]:
     """What may be the page, and the rectangle on it."""
     if scene.mask is not None:
-        if box := _rectangle(scene.mask):
+        body = _body(scene.mask)
+        if box := _rectangle(scene.mask, body):
             yield scene.behind, box
-        elif _is_lined(scene.mask):
+        elif _is_lined(scene.mask, body):
             labels = pieces(scene.mask)
             largest = filled(labels == np.bincount(labels[labels > 0]).argmax())
-            if box := _rectangle(largest):
+            if box := _rectangle(largest, _body(largest)):
                 yield scene.behind, box
     for page in _bars(scene.view.values, scene.behind):
         difference = page.difference(scene.view.values, scene.view.box)
         mask = garment(difference >= page.threshold(difference))
-        if mask is not None and (box := _rectangle(mask)) and _is_alone(mask, box):
+        if mask is not None and (box := _rectangle(mask, _body(mask))) and _is_alone(mask, box):
             yield page, box
 
 
@@ -79,16 +80,17 @@ def _bars(values: Floats, behind: Background) -> Iterator[Background]:
     """The colours of outermost lines of one colour which is not the background's, each once."""
     seen = [behind.coefficients[0]] if len(behind.coefficients) == 1 else []
     for line in (values[0], values[-1], values[:, 0], values[:, -1]):
-        colour = np.median(line, axis=0)
-        close = np.abs(line - colour).max(axis=1) <= CLOSE
-        if close.mean() >= BAR and all(np.abs(colour - other).max() > CLOSE for other in seen):
+        if any(np.abs(line[0] - colour).max() <= CLOSE for colour in seen):  # a bar has the picture's corners
+            continue
+        close = np.abs(line - line[0]).max(axis=1) <= CLOSE
+        if close.mean() >= BAR:
+            colour = np.median(line[close], axis=0)
             seen.append(colour)
             yield Background(colour[None], float(line[close].std(axis=0).max()), float(close.mean()))
 
 
-def _rectangle(mask: Mask) -> Box | None:
-    """What has lines that are at least half set, if that is most of it and has straight sides."""
-    box = _body(mask)
+def _rectangle(mask: Mask, box: Box) -> Box | None:
+    """The body of it, if that is most of it and has straight sides."""
     left, top, right, bottom = box
     within = mask[top:bottom, left:right]
     around = bounds(mask)
@@ -110,6 +112,7 @@ def _is_alone(mask: Mask, box: Box) -> bool:
 
 
 def _body(mask: Mask) -> Box:
+    """The lines that are at least half set, and what is between them."""
     left, top, right, bottom = bounds(mask)
     within = mask[top:bottom, left:right]
     columns, rows = (_span(within.mean(axis=axis) >= 0.5) for axis in (0, 1))
@@ -131,9 +134,9 @@ def _has_corners(within: Mask) -> bool:
     return bool(min(corner.mean() for corner in corners) >= FULL)
 
 
-def _is_lined(mask: Mask) -> bool:
-    """Whether its body begins and ends, both ways, with lines such as a frame has."""
-    left, top, right, bottom = _body(mask)
+def _is_lined(mask: Mask, body: Box) -> bool:
+    """Whether it begins and ends, both ways, with lines such as a frame has."""
+    left, top, right, bottom = body
     within = mask[top:bottom, left:right]
     if min(within.shape) < SMALLEST:
         return False
