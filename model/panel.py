@@ -24,6 +24,9 @@ EDGE = 0.9
 BAR = 0.98
 """Of the picture's outermost line, what has one colour where there is a bar."""
 
+THIN = 2
+"""Pixels of the small copy up to which a bar is a thin frame."""
+
 EXACT = 0.995
 """What is set of a drawn rectangle at least, with what it encloses."""
 
@@ -72,7 +75,7 @@ def _rectangles(scene: Scene) -> Iterator[tuple[Background, Box]]:
     for page in _bars(scene.view.values, scene.behind):
         difference = page.difference(scene.view.values, scene.view.box)
         mask = garment(difference >= page.threshold(difference))
-        if mask is not None and (box := _rectangle(mask, _body(mask))) and _is_alone(mask, box):
+        if mask is not None and (box := _rectangle(mask, _body(mask))) and _has_bars(mask, box):
             yield page, box
 
 
@@ -106,9 +109,14 @@ def _rectangle(mask: Mask, box: Box) -> Box | None:
     return box if straight and _has_corners(within) else None
 
 
-def _is_alone(mask: Mask, box: Box) -> bool:
-    """Nothing reaches out of it: who stands on a floor in front of a wall is no picture between bars."""
-    return max(abs(side - own) for side, own in zip(bounds(mask), box, strict=True)) <= 1
+def _has_bars(mask: Mask, box: Box) -> bool:
+    """Nothing reaches into them: what stands on a floor in front of a wall is no picture between bars.
+
+    Thin ones are left out by model.silhouette.
+    """
+    height, width = mask.shape
+    alone = max(abs(side - own) for side, own in zip(bounds(mask), box, strict=True)) <= 1
+    return alone and max(box[0], box[1], width - box[2], height - box[3]) > THIN
 
 
 def _body(mask: Mask) -> Box:
