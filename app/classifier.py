@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +26,9 @@ from app.metrics import Metrics
 from app.scores import Scores, score
 from app.served import Served
 from app.turns import Turns
+from app.upright import submit_upright
 from model.checkpoint import Checkpoint
-from model.preprocess import Ground, Mode, Preprocessed
+from model.preprocess import Ground, Mode, Preprocessed, Rotation
 
 if TYPE_CHECKING:  # the path also runs where there is no HTTP
     from app.settings import Settings
@@ -136,19 +137,28 @@ class Classifier:
         await self.batcher.stop()
         self._decoders.shutdown(wait=False)
 
-    async def classify(self, data: bytes, mode: Mode = "auto", background: Ground = "auto") -> Prediction:
+    async def classify(
+        self, data: bytes, mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
+    ) -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(1):
             prepared = await self._prepare(data, mode, background, deadline)
-            (outcome,) = await self.batcher.submit([prepared.preprocessed.pixels], deadline)
-        prediction = self._joined(prepared, outcome)
+            may_turn = [mode == rotation == "auto"]
+            ((outcome, degrees),) = await submit_upright(
+                self.batcher, [prepared.preprocessed.pixels], deadline, may_turn
+            )
+        prediction = self._joined(prepared, outcome, degrees)
         if isinstance(prediction, ServiceError):
             raise prediction
         return prediction
 
     async def classify_many(
-        self, pictures: Sequence[bytes], mode: Mode = "auto", background: Ground = "auto"
+        self,
+        pictures: Sequence[bytes],
+        mode: Mode = "auto",
+        background: Ground = "auto",
+        rotation: Rotation = "auto",
     ) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
 
@@ -160,8 +170,11 @@ class Classifier:
                 *(self._prepare_or_error(data, mode, background, deadline) for data in pictures)
             )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
-            outcomes = iter(await self.batcher.submit(usable, deadline))
-        return [entry if isinstance(entry, ServiceError) else self._joined(entry, next(outcomes)) for entry in prepared]
+            may_turn = [mode == rotation == "auto"] * len(usable)
+            outcomes = iter(await submit_upright(self.batcher, usable, deadline, may_turn))
+        return [
+            entry if isinstance(entry, ServiceError) else self._joined(entry, *next(outcomes)) for entry in prepared
+        ]
 
     async def score(self, tensors: Sequence[NDArray[np.uint8] | Sequence[bytes]]) -> list[Scores]:
         """All pictures of all tensors, in order: uint8 [n,96,96] as the network takes them, or n files.
@@ -172,7 +185,8 @@ class Classifier:
         with self.admission.admit(sum(map(len, tensors))):
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
-            outcomes = await self.batcher.submit(pixels, deadline)
+            may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
+            outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, may_turn)]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
         asyncio.get_running_loop().call_soon(self._observe, answers)  # when the response is on its way
         return [answer.result for answer in answers]
@@ -237,10 +251,14 @@ class Classifier:
         checkpoint, engine = self.served.now
         return score(engine, checkpoint, pixels)
 
-    def _joined(self, prepared: Prepared, outcome: Answer[Scores] | ServiceError) -> Prediction | ServiceError:
+    def _joined(
+        self, prepared: Prepared, outcome: Answer[Scores] | ServiceError, degrees: int
+    ) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
             return outcome
         self._count(outcome)
+        if degrees:
+            prepared = replace(prepared, preprocessed=prepared.preprocessed.turned(degrees))
         return Prediction(prepared, outcome)
 
     def _count(self, answer: Answer[Scores]) -> None:

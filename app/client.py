@@ -52,6 +52,7 @@ class Asked(TypedDict, total=False):
     top_k: int | None
     mode: str | None
     background: str | None
+    rotation: str | None
 
 
 class AsyncClient:

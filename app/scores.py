@@ -1,5 +1,6 @@
 """Engine → what is said about each picture, with a server around it or without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from app.engine import Engine
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
+from model.outliers import clearly_known
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Scores:
     """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
     out_of_distribution: bool | None
     """Whether the score is above the engine's threshold."""
+    clearly_known: bool
+    """Whether it is far below, and the answer a confident one."""
     version: str
     """Of the checkpoint that says it."""
 
@@ -38,8 +42,23 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
     if strange is None or threshold is None:
-        return [Scores(*part, None, None, checkpoint.version) for part in parts]
+        return [Scores(*part, None, None, False, checkpoint.version) for part in parts]
+    clear = clearly_known(rows, strange, threshold)
     return [
-        Scores(*part, found, found > threshold, checkpoint.version)
-        for part, found in zip(parts, strange.tolist(), strict=True)
+        Scores(*part, found, found > threshold, known, checkpoint.version)
+        for part, found, known in zip(parts, strange.tolist(), clear.tolist(), strict=True)
     ]
+
+
+def turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A picture [96,96] turned by 90, 180 and 270° counter-clockwise."""
+    return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
+
+
+def righted(scores: Scores, turned: Sequence[Scores]) -> tuple[Scores, int]:
+    """Of a strange picture the scores by which to answer, and the degrees by which it is turned for that.
+
+    `turned` are those of its `turns`; the least strange is taken if that is clearly a garment.
+    """
+    least, degrees = min(zip(turned, (90, 180, 270), strict=True), key=lambda entry: entry[0].ood_score or 0.0)
+    return (least, degrees) if least.clearly_known else (scores, 0)

@@ -76,7 +76,7 @@ def _better_smoothing(outputs: Outputs, labels: NDArray[np.int64], trained_with:
 
 def _detector(run: Run, dataset: Dataset) -> Detector:
     known = exposure.garments(run, dataset.train)
-    return exposure.fit(known, list(exposure.drawn(run, dataset.train).values()))
+    return exposure.fit(known, [*exposure.drawn(run, dataset.train).values(), exposure.turned(run, dataset.train)])
 
 
 def check(checkpoint: Checkpoint, dataset: Dataset) -> None:

@@ -32,6 +32,7 @@ def write(checkpoint: Checkpoint, dataset: Dataset) -> None:
             if name not in figures:
                 figures[name] = measure()
                 STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    figures["robustness"] = measures.joined(figures)
     figures["complete"] = True
     STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     draw(figures, dataset)
@@ -154,6 +155,11 @@ def _left_out(rows: Figures) -> str:
 def _robustness(rows: list[Figures]) -> str:
     clean, lines = rows[0]["auto"], []
     for row in rows:
-        shares = (_percent(row["native"], 1), _percent(row["ece"]), _percent(row["flagged"], 1))
+        shares = (
+            _percent(row["native"], 1),
+            _percent(row["ece"]),
+            _percent(row["flagged"], 1),
+            _percent(row["misled"], 1),
+        )
         lines.append([row["recipe"], _percent(row["auto"], 1), f"{100 * (clean - row['auto']):.1f}", *shares])
-    return _table(["re-made set", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged"], lines)
+    return _table(["re-made set", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged", "misled"], lines)

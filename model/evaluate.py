@@ -72,7 +72,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, metavar="N", help="only the first N pictures")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--robustness", action="store_true", help="accuracy on re-made pictures, beside the clean one")
-    parser.add_argument("--only", default="", metavar="TEXT", help="of those, recipes whose name contains TEXT")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="of those, the group TEXT, or recipes with TEXT in their name"
+    )
     for name, meaning in (
         ("calibration", "calibration error, likelihood and Brier score, by engine and step"),
         ("outliers", "every way to tell what is no garment, on every set"),

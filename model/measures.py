@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from multiprocessing.pool import Pool as ProcessPool
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,16 @@ from model.labels import probabilities, sharpen
 from model.outliers import Detector
 from model.predict import Outputs, prepared, serving_pixels
 from model.reliability import diagram, fit_temperature, measure
+from model.remake import GROUPS
 from model.served import Answers, Served, ways
 
 HARDEST = 24
 
 REMADE = 1000
 """Test pictures that each recipe of model.remake is measured on."""
+
+REMADE_AS = "remade, "
+"""Each group of recipes is a part of its own: a run that is stopped goes on with the next."""
 
 HISTOGRAM = (-20.0, 20.0, 60)
 """Of out-of-distribution scores: first edge, last edge, bins; what is beyond counts in the outermost."""
@@ -51,15 +55,14 @@ def parts(checkpoint: Checkpoint, dataset: Dataset, pool: ProcessPool) -> dict[s
         "machine": _machine,
         "calibration": lambda: calibration(checkpoint, dataset, served, found()),
         "outliers": lambda: outliers(detector, dataset, served, found()),
-        "robustness": lambda: remade(dataset, served[-1], pool),
+        **{REMADE_AS + group: partial(remade, dataset, served[-1], pool, group) for group in GROUPS},
     }
 
 
 def outputs(served: list[Served], dataset: Dataset) -> Found:
     """What the validation and the test pictures get, each way."""
-    splits = {"validation": dataset.validation, "test": dataset.test}
     return {
-        way.name: {name: way.run(serving_pixels(split.pixels).numpy()) for name, split in splits.items()}
+        way.name: {name: way.run(serving_pixels(split.pixels).numpy()) for name, split in _splits(dataset).items()}
         for way in served
     }
 
@@ -88,11 +91,13 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
     """Every way to tell strangers on every judged set and every family; the detector's scores as histograms."""
     last, train = served[-1], dataset.train
     known = exposure.garments(last.run, train)
-    judged = {kind: last.run(prepared(draw())) for kind, draw in judges.SETS.items()}
+    seen = {kind: prepared(draw()) for kind, draw in judges.SETS.items()}
+    judged = {kind: last.run(pixels) for kind, pixels in seen.items()}
     families = exposure.drawn(last.run, train)
     plain = Outputs(*(part[: exposure.GARMENTS] for part in known))  # the distances do worse with the varied ones
     scores = comparison.scores(plain, detector)
     sets = found[last.name] | judged
+    seen |= {name: serving_pixels(split.pixels).numpy() for name, split in _splits(dataset).items()}
     return {
         "measured_on": last.name,
         "threshold": last.threshold,
@@ -100,16 +105,23 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
         "judged": comparison.compare(scores, found[last.name]["validation"], judged),
         "families": comparison.compare(scores, found[last.name]["validation"], families),
         "left_out": comparison.left_out(known, families, found[last.name]["validation"]),
-        "flagged": {kind: _flagged(last.answers(outputs)) for kind, outputs in sets.items()},
+        "flagged": {kind: _flagged(last.righted(seen[kind], last.answers(got))) for kind, got in sets.items()},
         "histograms": {kind: _histogram(detector.score(*outputs)) for kind, outputs in sets.items()},
     }
 
 
-def remade(dataset: Dataset, served: Served, pool: ProcessPool) -> Figures:
-    """Accuracy, calibration error and share flagged on re-made test pictures, the first REMADE, by recipe."""
+def remade(dataset: Dataset, served: Served, pool: ProcessPool, group: str) -> Figures:
+    """Accuracy, calibration error, shares flagged and misled on re-made test pictures, the first REMADE, by recipe."""
     test = dataset.test[:REMADE]
-    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool)
+    rows = robustness.rows(served, test.pixels.numpy(), _labels(test), pool, group)
     return {"n": len(test), "rows": [asdict(row) for row in rows]}
+
+
+def joined(figures: Figures) -> Figures:
+    """All groups' rows out of the figures, as those of one table: the clean row, which each has, but once."""
+    parts = [figures.pop(REMADE_AS + group) for group in GROUPS]
+    clean, *_ = parts[0]["rows"]
+    return {"n": parts[0]["n"], "rows": [clean, *(row for part in parts for row in part["rows"][1:])]}
 
 
 def detector_of(checkpoint: Checkpoint) -> Detector:
@@ -132,6 +144,10 @@ def _machine() -> str:
         return platform.platform()
     name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return f"{len(os.sched_getaffinity(0))} cores, {name[1] if name else platform.machine()}"
+
+
+def _splits(dataset: Dataset) -> dict[str, Split]:
+    return {"validation": dataset.validation, "test": dataset.test}
 
 
 def _labels(split: Split) -> NDArray[np.int64]:

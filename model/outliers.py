@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 KEPT = 0.955
 """Share of the validation pictures that stay below an export's threshold: 95 %, and room for another CPU's rounding."""
 
+CLEARLY, CONFIDENT = 2.0, 0.85
+"""How far below the threshold the score of a turned picture is to be, and the likeliest class's probability."""
+
 Floats = NDArray[np.float32]
 
 
@@ -47,3 +50,9 @@ def energy(logits: Floats) -> Floats:
 def threshold(scores: Floats, kept: float = KEPT) -> float:
     """The least score that at least this share of `scores` do not exceed."""
     return float(np.sort(scores)[max(0, int(np.ceil(kept * len(scores))) - 1)])
+
+
+def clearly_known(probabilities: Floats, scores: Floats, limit: float) -> NDArray[np.bool_]:
+    """[n,classes] and [n] → which of n pictures are garments with little doubt, [n]."""
+    clear: NDArray[np.bool_] = (scores < limit - CLEARLY) & (probabilities.max(axis=1) >= CONFIDENT)
+    return clear

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from model.badge import badge
 from model.panel import panel
-from model.photo import look, photo
+from model.photo import Scene, look, photo
+from model.silhouette import Box
 
 VERSION = 2
 """Changes with what comes out of pictures such as a network is trained on; a checkpoint made for another version is
@@ -31,10 +33,15 @@ BLACK = 24
 FILLED = 0.75
 """Of its longer side, what a garment in the data set fills at least (26 of 28 pixels among 60,000)."""
 
+NESTED = 3
+"""Pictures within one another, at most: a badge with a rim on a page between bars."""
+
 STRIP = 500_000
 """Pixels of a large picture that are converted at a time: memory stays bounded by what the picture itself takes."""
 
 Pixels = NDArray[np.uint8]
+Rotation = Literal["auto", "0"]
+"""Whether a picture that looks strange may be turned by quarters."""
 Mode = Literal["auto", "native", "photo"]
 Ground = Literal["auto", "light", "dark"]
 """What is behind the garment."""
@@ -51,6 +58,13 @@ class Preprocessed:
     crop: tuple[int, int, int, int]
     """Left, top, right, bottom in pixels of the upright picture."""
     certain: bool
+    rotation: int = 0
+    """Degrees by which the picture was turned afterwards, counter-clockwise."""
+
+    def turned(self, degrees: int) -> "Preprocessed":
+        """The same with its pixels turned by quarters counter-clockwise."""
+        pixels = np.ascontiguousarray(np.rot90(self.pixels, degrees // 90))
+        return replace(self, pixels=pixels, rotation=degrees)
 
 
 def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:
@@ -67,7 +81,7 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: Ground = "au
     if mode == "native":
         result = _natively(image, native(image))
     else:
-        result = _looked_at(stretched(image) if divided else image, mode, background, may_show_another=True)
+        result = _looked_at(stretched(image) if divided else image, mode, background, NESTED)
     return replace(result, certain=False) if divided else result
 
 
@@ -92,21 +106,28 @@ def stretched(image: Image.Image) -> Image.Image:
     return image.point(([0] + [255] * 255) * len(image.getbands()))
 
 
-def _looked_at(image: Image.Image, mode: Mode, background: Ground, *, may_show_another: bool) -> Preprocessed:
+def _looked_at(image: Image.Image, mode: Mode, background: Ground, nested: int) -> Preprocessed:
     if mode == "auto" and background != "light" and max(image.size) <= SMALL:
         level = gray(image)
         enlarged = _enlarged(level)
         if looks_native(level, enlarged):
             return _natively(image, enlarged)
     scene = look(*on_white(image))
-    if may_show_another and (box := panel(scene)):
-        result = _looked_at(image.crop(box), mode, background, may_show_another=False)
+    if nested and (shown := _shown(scene)):
+        box, within = shown
+        result = _looked_at(within, mode, background, nested - 1)
         left, top, right, bottom = result.crop
         return replace(result, crop=(box[0] + left, box[1] + top, box[0] + right, box[1] + bottom))
     if mode == "auto" and background != "light" and max(image.size) > SMALL and scene.looks_native:
         return _natively(image, native(image))
     made = photo(scene, background)
     return Preprocessed(_enlarged(made.pixels), "photo", made.inverted, made.crop, made.certain)
+
+
+def _shown(scene: Scene) -> tuple[Box, Image.Image] | None:
+    """The picture that this one shows, and where it is."""
+    box = panel(scene)
+    return badge(scene) if box is None else (box, scene.image.crop(box))
 
 
 def native(image: Image.Image) -> Pixels:

@@ -5,7 +5,6 @@ picture's number, so that every run makes the same files. The corruptions are th
 Fashion-MNIST-C (Weiss and Tonella 2022) at three strengths.
 """
 
-import io
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageEnhance, ImageFilter, ImageOps
 from PIL.Image import Resampling
 
-Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-Recipe = Callable[[Image.Image, Generator], bytes]
+from model.canvas import BEIGE, BLACK, BLUE, GRAY, OFF_WHITE, RED, WHITE, YELLOW, canvas, save
+from model.staged import ARRANGED, FIGURES, PADDED, TURNED
 
-BLACK, WHITE, OFF_WHITE, GRAY, BEIGE = (0, 0, 0), (255, 255, 255), (245, 245, 245), (222, 222, 222), (236, 226, 208)
-BLUE, RED, YELLOW = (30, 60, 140), (190, 30, 45), (220, 180, 40)
+Pixels = NDArray[np.uint8]
+Recipe = Callable[[Image.Image, Generator], bytes]
 
 
 def remake(recipe: str, picture: Pixels, number: int) -> bytes:
@@ -30,27 +28,21 @@ def remake(recipe: str, picture: Pixels, number: int) -> bytes:
     return RECIPES[recipe](Image.fromarray(picture), np.random.default_rng([number, zlib.crc32(recipe.encode())]))
 
 
-def _save(image: Image.Image, format: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **({"compress_level": 1} if format == "PNG" else {}), **options)
-    return file.getvalue()
-
-
 def _as_is(image: Image.Image, draw: Generator, *, format: str = "PNG", mode: str = "L", **options: Any) -> bytes:
-    return _save(image.convert(mode), format, **options)
+    return save(image.convert(mode), format, **options)
 
 
 def _deep(image: Image.Image, draw: Generator, *, format: str = "PNG", dtype: str = "uint16") -> bytes:
     samples = np.asarray(image).astype(dtype) * 257 if dtype == "uint16" else np.asarray(image).astype(dtype) / 255
-    return _save(Image.fromarray(samples.astype(dtype)), format)
+    return save(Image.fromarray(samples.astype(dtype)), format)
 
 
 def _larger(image: Image.Image, draw: Generator, *, times: int, filter: Resampling) -> bytes:
-    return _save(image.resize((28 * times, 28 * times), filter), "PNG")
+    return save(image.resize((28 * times, 28 * times), filter), "PNG")
 
 
 def _negated(image: Image.Image, draw: Generator, *, times: int = 1) -> bytes:
-    return _save(ImageOps.invert(image).resize((28 * times, 28 * times), Resampling.BICUBIC), "PNG")
+    return save(ImageOps.invert(image).resize((28 * times, 28 * times), Resampling.BICUBIC), "PNG")
 
 
 def _turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
@@ -63,24 +55,7 @@ def _turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Image.Ex
 
 def _exif(image: Image.Image, draw: Generator, *, orientation: int) -> bytes:
     stored, exif = _turned(image, orientation)
-    return _save(stored, "PNG", exif=exif)
-
-
-def _canvas(
-    image: Image.Image,
-    draw: Generator,
-    *,
-    size: tuple[int, int],
-    background: Colour = WHITE,
-    share: tuple[float, float] = (0.5, 0.9),
-    colour: Colour = BLACK,
-) -> Image.Image:
-    """The garment, as opaque as it is light in the data set, somewhere on a canvas; `share` of its shorter side."""
-    side = round(min(size) * draw.uniform(*share))
-    place = (int(draw.integers(0, size[0] - side + 1)), int(draw.integers(0, size[1] - side + 1)))
-    canvas = Image.new("RGB", size, background)
-    canvas.paste(colour, (*place, place[0] + side, place[1] + side), image.resize((side, side), Resampling.BICUBIC))
-    return canvas
+    return save(stored, "PNG", exif=exif)
 
 
 def _product(
@@ -90,14 +65,14 @@ def _product(
     format: str = "PNG",
     mode: str = "RGB",
     options: dict[str, Any] | None = None,
-    **canvas: Any,
+    **place: Any,
 ) -> bytes:
-    return _save(_canvas(image, draw, **canvas).convert(mode), format, **(options or {}))
+    return save(canvas(image, draw, **place).convert(mode), format, **(options or {}))
 
 
 def _phone(image: Image.Image, draw: Generator, *, orientation: int) -> bytes:
-    stored, exif = _turned(_canvas(image, draw, size=(300, 400)), orientation)
-    return _save(stored, "JPEG", quality=85, exif=exif)
+    stored, exif = _turned(canvas(image, draw, size=(300, 400)), orientation)
+    return save(stored, "JPEG", quality=85, exif=exif)
 
 
 def _cut_out(image: Image.Image, draw: Generator, *, format: str = "PNG", mode: str = "RGBA", side: int = 280) -> bytes:
@@ -105,37 +80,37 @@ def _cut_out(image: Image.Image, draw: Generator, *, format: str = "PNG", mode: 
     gray = ImageOps.invert(image).resize((side, side), Resampling.BICUBIC)
     alpha = image.point(lambda v: 255 if v else 0).resize((side, side), Resampling.BICUBIC)
     cut = Image.merge("LA", [gray, alpha])
-    canvas = Image.new("LA", (round(side * 1.5), round(side * 1.2)), (0, 0))
-    room = (canvas.width - side + 1, canvas.height - side + 1)
-    canvas.paste(cut, (int(draw.integers(room[0])), int(draw.integers(room[1]))))
-    return _save(canvas.convert("RGBA").convert(mode), format)
+    page = Image.new("LA", (round(side * 1.5), round(side * 1.2)), (0, 0))
+    room = (page.width - side + 1, page.height - side + 1)
+    page.paste(cut, (int(draw.integers(room[0])), int(draw.integers(room[1]))))
+    return save(page.convert("RGBA").convert(mode), format)
 
 
 def _studio(image: Image.Image, draw: Generator, *, vignette: float, noise: float, shadow: float = 0) -> bytes:
     """A lamp in the middle, a sensor that is not perfect, and a soft shadow under the garment."""
     size = (400, 300)
-    canvas = np.asarray(_canvas(image, draw, size=size, share=(0.6, 0.9)), np.float32)
+    page = np.asarray(canvas(image, draw, size=size, share=(0.6, 0.9)), np.float32)
     y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
     light = 1 - vignette * (x**2 + y**2)[..., None] / 2
     if shadow:
-        dark = Image.fromarray((255 - canvas[..., 0]).astype(np.uint8)).filter(ImageFilter.GaussianBlur(8))
+        dark = Image.fromarray((255 - page[..., 0]).astype(np.uint8)).filter(ImageFilter.GaussianBlur(8))
         light = light * (1 - shadow * np.roll(np.asarray(dark), (8, 6), (0, 1))[..., None] / 255)
-    seen = canvas * light + draw.normal(0, noise, canvas.shape)
-    return _save(Image.fromarray(seen.clip(0, 255).astype(np.uint8)), "JPEG", quality=85)
+    seen = page * light + draw.normal(0, noise, page.shape)
+    return save(Image.fromarray(seen.clip(0, 255).astype(np.uint8)), "JPEG", quality=85)
 
 
 def _blemished(image: Image.Image, draw: Generator, *, specks: int = 0, frame: int = 0) -> bytes:
-    canvas = np.array(_canvas(image, draw, size=(400, 300)))
+    page = np.array(canvas(image, draw, size=(400, 300)))
     for _ in range(specks):
         y, x = draw.integers(300), draw.integers(400)
-        canvas[y : y + 3, x : x + 3] = draw.integers(0, 120)
+        page[y : y + 3, x : x + 3] = draw.integers(0, 120)
     if frame:
-        canvas[:frame] = canvas[-frame:] = canvas[:, :frame] = canvas[:, -frame:] = 30
-    return _save(Image.fromarray(canvas), "PNG")
+        page[:frame] = page[-frame:] = page[:, :frame] = page[:, -frame:] = 30
+    return save(Image.fromarray(page), "PNG")
 
 
 def _corrupt(image: Image.Image, draw: Generator, *, change: Callable[[Image.Image, Generator], Image.Image]) -> bytes:
-    return _save(change(image, draw), "PNG")
+    return save(change(image, draw), "PNG")
 
 
 def _affine(image: Image.Image, matrix: tuple[float, float, float, float]) -> Image.Image:
@@ -273,6 +248,10 @@ GROUPS: dict[str, tuple[float | None, dict[str, Recipe]]] = {
     "studio": (3.0, STUDIO),
     "worse and other": (None, OTHERS),
     "Fashion-MNIST-C": (None, CORRUPTED),
+    "turned": (None, TURNED),
+    "padded": (None, PADDED),
+    "figures": (None, FIGURES),
+    "arranged": (None, ARRANGED),
 }
 """With the points that `auto` may lose against the clean figure."""
 

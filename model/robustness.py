@@ -23,6 +23,9 @@ from model.remake import GROUPS, remake
 from model.served import Answers, Served
 
 Pixels = NDArray[np.uint8]
+SURE = 0.8
+"""Of an answer: from here on nobody looks twice."""
+
 Known = dict[bytes, tuple[NDArray[np.float32], bool]]
 """Probabilities of every picture that the network has seen and whether it was flagged, by the picture's hash."""
 
@@ -44,7 +47,9 @@ class Row:
     ece: float
     """Expected calibration error of `auto` …"""
     flagged: float | None
-    """… and the share of it that is called out of distribution."""
+    """… the share of it that is called out of distribution, …"""
+    misled: float
+    """… and that of confident wrong answers which are not: above SURE."""
 
 
 def rows(
@@ -56,21 +61,24 @@ def rows(
 ) -> Iterator[Row]:
     """Pictures uint8 [n,28,28] and their labels; the first row is the clean figure. `only` picks recipes by name."""
     known: Known = {}
-    clean = _answers(served, [native(Image.fromarray(picture)) for picture in pixels], known)
-    right = _accuracy(clean, labels)
-    yield Row("clean", 0.0, "28×28, as it is", right, right, 0, 0, 1, *_trust(clean, labels))
+    plain = np.stack([native(Image.fromarray(picture)) for picture in pixels])
+    answers = _answers(served, list(plain), known)
+    clean = served.righted(plain, answers)
+    right, by_native = _accuracy(clean, labels), _accuracy(answers, labels)
+    yield Row("clean", 0.0, "28×28, as it is", right, by_native, 0, 0, 1, *_trust(clean, labels))
     for group, (allowed, recipes) in GROUPS.items():
         for recipe in recipes:
-            if only not in recipe:
+            if only not in recipe and only != group:
                 continue
             made = pool.starmap(partial(_prepare, recipe), enumerate(pixels), chunksize=50)
             auto = [result for result, _ in made]
-            answers = _answers(served, [result.pixels for result in auto], known)
-            plain = _answers(served, [pixels for _, pixels in made], known)
+            seen = [result.pixels for result in auto]
+            answers = served.righted(np.stack(seen), _answers(served, seen, known))
+            as_is = _answers(served, [pixels for _, pixels in made], known)
             yield Row(
                 *(group, allowed, recipe),
                 _accuracy(answers, labels),
-                _accuracy(plain, labels),
+                _accuracy(as_is, labels),
                 float(np.mean([result.mode == "photo" for result in auto])),
                 float(np.mean([result.inverted for result in auto])),
                 float(np.mean([result.certain for result in auto])),
@@ -81,7 +89,7 @@ def rows(
 def table(found: Iterator[Row]) -> Iterator[str]:
     """The rows as text, each as soon as it is there: percent, and points lost against the first, clean one."""
     head = f"{'auto':>7}{'lost':>7}{'allowed':>9}{'native':>9}{'lost':>7}{'photo':>8}{'inverted':>10}{'certain':>9}"
-    head += f"{'ECE':>7}{'flagged':>9}"
+    head += f"{'ECE':>7}{'flagged':>9}{'misled':>8}"
     yield " " * 24 + head
     group, clean = "clean", None
     for row in found:
@@ -96,6 +104,7 @@ def table(found: Iterator[Row]) -> Iterator[str]:
         yield (
             f"{row.recipe:24}{auto:7.2f}{clean - auto:7.2f}{allowed:>8}{mark}{plain:9.2f}{clean - plain:7.2f}"
             f"{100 * row.photo:8.1f}{100 * row.inverted:10.1f}{100 * row.certain:9.1f}{100 * row.ece:7.2f}{flagged:>9}"
+            f"{100 * row.misled:8.1f}"
         )
 
 
@@ -117,14 +126,16 @@ def _answers(served: Served, pictures: Sequence[Pixels], known: Known) -> Answer
         known.update(zip(new, zip(answers.probabilities, marks, strict=True), strict=True))
     found = [known[key] for key in keys]
     flagged = None if served.threshold is None else np.array([mark for _, mark in found])
-    return Answers(np.stack([row for row, _ in found]), flagged)
+    return Answers(np.stack([row for row, _ in found]), flagged, None)
 
 
 def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> float:
     return float((answers.probabilities.argmax(1) == labels).mean())
 
 
-def _trust(answers: Answers, labels: NDArray[np.int64]) -> tuple[float, float | None]:
-    """Calibration error and share flagged."""
+def _trust(answers: Answers, labels: NDArray[np.int64]) -> tuple[float, float | None, float]:
+    """Calibration error, share flagged, share of confident wrong answers that are not."""
     flagged = None if answers.flagged is None else float(answers.flagged.mean())
-    return measure(answers.probabilities, labels).ece, flagged
+    sure = (answers.probabilities.argmax(1) != labels) & (answers.probabilities.max(1) > SURE)
+    misled = sure if answers.flagged is None else sure & ~answers.flagged
+    return measure(answers.probabilities, labels).ece, flagged, float(misled.mean())

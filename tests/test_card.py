@@ -7,6 +7,7 @@ import pytest
 
 from model import card
 from model.checkpoint import Checkpoint
+from model.staged import FIGURES, PADDED, TURNED
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,13 @@ def test_strangers_are_flagged_and_garments_are_not(figures: dict) -> None:
     assert flagged["test"] <= 0.06
     for name in ("digits", "letters", "noise", "gradients", "textures", "photographs"):
         assert flagged[name] >= 0.8, name
+
+
+def test_what_is_around_a_picture_costs_little(figures: dict) -> None:
+    rows = {row["recipe"]: row for row in figures["robustness"]["rows"]}
+    around = [name for name in {**PADDED, **FIGURES} if "viridis" not in name]
+    assert [name for name in around if rows[name]["auto"] < rows["not padded"]["auto"] - 0.03] == []
+    assert [name for name in TURNED if rows[name]["misled"] > 0.03] == []
 
 
 def test_the_detector_is_the_best_way_on_families_it_has_not_seen(figures: dict) -> None:

@@ -20,7 +20,7 @@ from model.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = ["path", "label", "class_id", "confidence", "out_of_distribution", "ood_score", "mode", "inverted"]
-COLUMNS += ["certain", "error"]
+COLUMNS += ["certain", "rotation", "error"]
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> "subprocess.CompletedProcess[bytes]":

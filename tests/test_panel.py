@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from drawings import OUTLINES, draw
 from PIL import Image, ImageDraw
-from test_photo import Pictures, garments, off, on_canvas
+from test_photo import Pictures, garments, off, on_canvas, share_close
 
+from model.badge import badge
 from model.panel import panel
 from model.photo import look
 from model.preprocess import native, on_white, preprocess
 from model.remake import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, remake
+from model.staged import PADDED
 
 __all__ = ["garments"]
 
@@ -72,6 +74,58 @@ def test_a_product_photo_in_a_broad_dark_frame(garments: Pictures) -> None:
         framed(on_canvas(garment), left=30, top=30, right=30, bottom=30, colour=(20, 20, 20)) for garment in garments
     ]
     assert sum(off(image, garment) <= 16 for image, garment in zip(bordered, garments, strict=True)) >= 80
+
+
+@pytest.mark.parametrize("recipe", [name for name in PADDED if "screenshot" not in name] + ["gray, colour bar"])
+def test_bars_and_colour_bars_are_taken_away(garments: Pictures, recipe: str) -> None:
+    assert share_close(garments, lambda garment: opened(recipe, garment)) >= 0.85
+
+
+@pytest.mark.parametrize("recipe", ["gray, axes", "binary, axes", "binary, colour bar", "gray, no axes"])
+def test_axes_are_taken_away(garments: Pictures, recipe: str) -> None:
+    assert share_close(garments[::4], lambda garment: opened(recipe, garment)) >= 0.85
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ["white on a blue disc", "black on a light disc", "badge with a rim", "white on a disc on black", "round photo"],
+)
+def test_badges_are_taken_away(garments: Pictures, recipe: str) -> None:
+    assert share_close(garments, lambda garment: opened(recipe, garment)) >= 0.85
+    assert sum(preprocess(opened(recipe, garment)).certain for garment in garments) >= 85
+
+
+def test_bars_lie_outside_the_crop(garments: Pictures) -> None:
+    photo = on_canvas(garments[0])
+    bordered = framed(photo, left=0, top=80, right=0, bottom=20, colour=(0, 0, 0))
+    inner, outer = preprocess(photo).crop, preprocess(bordered).crop
+    assert outer == pytest.approx((inner[0], inner[1] + 80, inner[2], inner[3] + 80), abs=3)
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_a_round_bag_is_no_badge(handled: bool) -> None:
+    canvas = Image.new("L", (400, 400), 255)
+    pen = ImageDraw.Draw(canvas)
+    pen.circle((200, 220), 140, 60)
+    pen.circle((200, 220), 20, 200)
+    if handled:
+        pen.arc((140, 20, 260, 200), 180, 360, 60, 12)
+    assert badge(look(canvas, None)) is None
+
+
+def test_a_tight_garment_has_no_bars(garments: Pictures) -> None:
+    """Trimmed on some sides, with room on others."""
+    for i, garment in enumerate(garments):
+        large = garment.resize((224, 224), Image.Resampling.BICUBIC)
+        cut = large.crop(large.point(lambda level: 255 if level > 16 else 0).getbbox())
+        room = [30 * (i >> side & 1) for side in range(4)]
+        canvas = Image.new("L", (cut.width + room[0] + room[2], cut.height + room[1] + room[3]), 255)
+        canvas.paste(40, (room[0], room[1], room[0] + cut.width, room[1] + cut.height), cut)
+        assert panel(look(canvas, None)) is None, i
+
+
+def opened(recipe: str, garment: Image.Image) -> Image.Image:
+    return Image.open(io.BytesIO(remake(recipe, np.asarray(garment), int(np.asarray(garment).sum()))))
 
 
 def test_the_crop_is_in_the_whole_pictures_pixels(garments: Pictures) -> None:

@@ -96,7 +96,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     pictures, options = await read_pictures(request, options, MAX_PICTURES)
     write = Writer(service.classifier, options.top_k)
     async with while_connected(request):
-        results = await service.classifier.classify_many(pictures, options.mode, options.background)
+        results = await service.classifier.classify_many(pictures, options.mode, options.background, options.rotation)
     request.scope["seen"] = {"pictures": len(results)}
     entries = [{"error": problem(result)} if isinstance(result, ServiceError) else write(result) for result in results]
     return Response(to_json({"predictions": entries}), media_type="application/json")
@@ -108,7 +108,7 @@ async def classify_one(request: Request, options: schemas.Options) -> tuple[Pred
     (picture,), options = await read_pictures(request, options, 1)
     write = Writer(service.classifier, options.top_k)
     async with while_connected(request):
-        prediction = await service.classifier.classify(picture, options.mode, options.background)
+        prediction = await service.classifier.classify(picture, options.mode, options.background, options.rotation)
     answered = prediction.answer
     request.scope["seen"] = {  # for the log
         "format": picture_format(picture),
@@ -156,6 +156,7 @@ class Writer:
                 "inverted": preprocessed.inverted,
                 "crop": preprocessed.crop,
                 "certain": preprocessed.certain,
+                "rotation": preprocessed.rotation,
             },
             "model": {"name": self.name, "version": answer.result.version[:12]},
             "timing_ms": {name: round(1000 * value, 3) for name, value in seconds.items()},

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.preprocess import Ground, Mode
+from model.preprocess import Ground, Mode, Rotation
 
 
 class Options(BaseModel):
@@ -16,6 +16,11 @@ class Options(BaseModel):
         description="native: the picture as it is; photo: trimmed, and negated if it is light; auto: by the picture",
     )
     background: Ground = Field("auto", description="What is behind the garment, for photo; auto: by the border")
+    rotation: Rotation = Field(
+        "auto",
+        description="auto: where the picture looks like no garment and one of its quarter turns clearly does, that one "
+        "is answered, with mode=auto; 0: never",
+    )
 
 
 class Preprocessing(BaseModel):
@@ -25,6 +30,9 @@ class Preprocessing(BaseModel):
     inverted: bool = Field(description="Light and dark were exchanged")
     crop: tuple[int, int, int, int] = Field(description="Left, top, right, bottom in the upright picture's pixels")
     certain: bool = Field(description="False where the background was hard to tell, or the picture is 0 and 1 alone")
+    rotation: int = Field(
+        0, description="Degrees by which the picture was turned, counter-clockwise: 0, 90, 180 or 270"
+    )
 
 
 class Model(BaseModel):

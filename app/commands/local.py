@@ -23,7 +23,7 @@ from app.cores import usable_cores
 from app.decode import open_picture, prepare
 from app.engine import Engine, lanes
 from app.errors import ServiceError
-from app.scores import Scores, score
+from app.scores import Scores, righted, score, turns
 from model.checkpoint import Checkpoint
 from model.preprocess import SIZE, Ground, Mode
 
@@ -38,6 +38,9 @@ MANY = 200
 
 AHEAD = 3
 """Batches, for each core, that may be under way."""
+
+Turned = tuple[Scores, int]
+"""What is said of a picture, and the degrees by which it was turned for that."""
 
 Told = tuple[str, bool, bool] | str
 """Of one picture: mode, inverted and certain, or its error."""
@@ -70,12 +73,12 @@ def classify_files(
     """The rows of each batch, in the order of the paths. Ends the decoders."""
     size = GPU_BATCH if engine.device == "cuda" else BATCH
     ahead = AHEAD * usable_cores()
-    running: deque[Future[tuple[Batch, list[Scores]]]] = deque()
+    running: deque[Future[tuple[Batch, list[Turned]]]] = deque()
     computer = ThreadPoolExecutor(lanes(engine), "engine")
 
-    def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Scores]]:
+    def compute(decoded: "Future[Batch]") -> tuple[Batch, list[Turned]]:
         batch = decoded.result()
-        return batch, score(engine, checkpoint, batch.pixels) if len(batch.pixels) else []
+        return batch, _scores(engine, checkpoint, batch.pixels, wanted.mode) if len(batch.pixels) else []
 
     try:
         for start in range(0, len(paths), size):
@@ -88,6 +91,17 @@ def classify_files(
     finally:
         computer.shutdown(wait=False, cancel_futures=True)
         decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _scores(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8], mode: Mode) -> list[Turned]:
+    """As the service has them: what looks strange may be turned by quarters."""
+    found = [(scores, 0) for scores in score(engine, checkpoint, pixels)]
+    strange = [i for i, (scores, _) in enumerate(found) if scores.out_of_distribution] if mode == "auto" else []
+    if strange:
+        turned = iter(score(engine, checkpoint, np.stack([turn for i in strange for turn in turns(pixels[i])])))
+        for i in strange:
+            found[i] = righted(found[i][0], [next(turned), next(turned), next(turned)])
+    return found
 
 
 def start_decoders(paths: Sequence[str], device: str) -> Executor:
@@ -125,18 +139,18 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def _rows(batch: Batch, scores: list[Scores], classes: Sequence[str], wanted: Wanted) -> list[Row]:
+def _rows(batch: Batch, scores: list[Turned], classes: Sequence[str], wanted: Wanted) -> list[Row]:
     rows, remaining = [], iter(scores)
     for path, told in zip(batch.paths, batch.told, strict=True):
         if isinstance(told, str):
             rows.append(Row(path, error=told))
             continue
-        scored = next(remaining)
+        scored, degrees = next(remaining)
         values = [round(value, 6) for value in scored.probabilities.tolist()]
         confidence = max(values)
         best = values.index(confidence)
         strange = None if scored.ood_score is None else round(scored.ood_score, 4)
-        rows.append(Row(path, classes[best], best, confidence, scored.out_of_distribution, strange, *told))
+        rows.append(Row(path, classes[best], best, confidence, scored.out_of_distribution, strange, *told, degrees))
         if wanted.probabilities:
             rows[-1].probabilities = values
     return rows

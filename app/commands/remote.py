@@ -34,6 +34,7 @@ def _row(path: str, result: Result, probabilities: bool) -> Row:
     how = result.preprocessing
     strange = (result.out_of_distribution, result.ood_score)
     row = Row(path, result.label, result.class_id, result.confidence, *strange, how.mode, how.inverted, how.certain)
+    row.rotation = how.rotation
     if probabilities:
         row.probabilities = tuple(result.probabilities.values())
     return row

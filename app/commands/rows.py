@@ -28,6 +28,7 @@ class Row:
     mode: str | None = None
     inverted: bool | None = None
     certain: bool | None = None
+    rotation: int | None = None
     error: str | None = None
     """`code: detail` where there is no prediction."""
     probabilities: Sequence[float] = ()

@@ -225,6 +225,7 @@ function how(preprocessing) {
   if (!preprocessing) return "96 × 96";
   const parts = [preprocessing.mode === "photo" ? "read as a photo" : "taken as it is"];
   if (preprocessing.inverted) parts.push("light and dark exchanged");
+  if (preprocessing.rotation) parts.push(`turned by ${preprocessing.rotation}°`);
   return parts.join(", ");
 }
 

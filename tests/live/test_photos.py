@@ -1,5 +1,6 @@
 """What people upload, sent to the running service: the data set's pictures re-made as photos and cut-outs."""
 
+import base64
 import io
 
 import httpx
@@ -22,6 +23,14 @@ def predict(client: httpx.Client, files: list[bytes], **query: str) -> list[dict
     return answers
 
 
+def remade(recipe: str, content: bytes, number: int) -> bytes:
+    return remake(recipe, np.asarray(Image.open(io.BytesIO(content)).convert("L")), number)
+
+
+def preprocessing_of(answer: dict[str, object]) -> Preprocessing:
+    return Preprocessing.model_validate(answer["preprocessing"], strict=False)
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -33,23 +42,74 @@ def test_remade_pictures_keep_their_labels(
     client: httpx.Client, pictures: list[tuple[str, bytes]], recipe: str
 ) -> None:
     originals = [content for _, content in pictures[SAMPLE]]
-    remade = [
-        remake(recipe, np.asarray(Image.open(io.BytesIO(content)).convert("L")), i)
-        for i, content in enumerate(originals)
-    ]
-    expected, answers = predict(client, originals), predict(client, remade)
+    expected = predict(client, originals)
+    answers = predict(client, [remade(recipe, content, i) for i, content in enumerate(originals)])
     for answer in answers:
-        preprocessing = Preprocessing.model_validate(answer["preprocessing"], strict=False)
+        preprocessing = preprocessing_of(answer)
         assert preprocessing.mode == "photo"
         assert preprocessing.inverted
     same = sum(answer["label"] == other["label"] for answer, other in zip(answers, expected, strict=True))
     assert same >= 0.85 * len(originals)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *("black bars, 2", "gray bars, 1", "coloured bars, 3", "black bars, 4", "screenshot, black bars"),
+        *("binary, axes", "gray, colour bar", "binary, colour bar", "viridis, colour bar"),
+        *("white on a blue disc", "badge with a rim", "round photo"),
+    ],
+)
+def test_what_is_around_a_picture_is_taken_away(
+    client: httpx.Client, pictures: list[tuple[str, bytes]], recipe: str
+) -> None:
+    originals = [content for _, content in pictures[SAMPLE]]
+    answers = predict(client, [remade(recipe, content, i) for i, content in enumerate(originals)])
+    expected = predict(client, originals)
+    same = sum(answer["label"] == other["label"] for answer, other in zip(answers, expected, strict=True))
+    assert same >= 0.85 * len(originals)
+    assert sum(preprocessing_of(answer).certain for answer in answers) >= 0.9 * len(originals)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("recipe", ["dark, turned", "28×28, turned"])
+def test_turned_pictures_are_put_right(
+    client: httpx.Client, pictures: list[tuple[str, bytes]], recipe: str, degrees: int
+) -> None:
+    originals = [content for _, content in pictures[::2]]
+    turned = [remade(f"{recipe} {degrees}", content, i) for i, content in enumerate(originals)]
+    answers, expected = predict(client, turned), predict(client, originals)
+    same = sum(answer["label"] == other["label"] for answer, other in zip(answers, expected, strict=True))
+    assert same >= 0.75 * len(originals)
+    assert sum(preprocessing_of(answer).rotation == 360 - degrees for answer in answers) >= 0.6 * len(originals)
+    assert all(answer["out_of_distribution"] is False for answer in answers if preprocessing_of(answer).rotation)
+    left = predict(client, turned, rotation="0")
+    assert not any(preprocessing_of(answer).rotation for answer in left)
+    assert sum(answer["out_of_distribution"] is True for answer in left) >= 0.9 * len(originals)
+
+
+def test_an_explanation_shows_what_was_turned(client: httpx.Client, boot: bytes) -> None:
+    sideways = io.BytesIO()
+    Image.open(io.BytesIO(boot)).convert("L").transpose(Image.Transpose.ROTATE_90).save(sideways, "PNG")
+    upright = client.post("/explain", files={"file": boot}).json()
+    answer = client.post("/explain", files={"file": sideways.getvalue()}).json()
+    assert answer["preprocessing"]["rotation"] == 270
+    assert answer["label"] == upright["label"]
+    one, other = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each["seen"].partition(",")[2])))).astype(int)
+        for each in (answer, upright)
+    )
+    assert abs(one - other).max() <= 1  # for enlarging rounds otherwise in a turned picture
+    assert (
+        client.post("/explain?mode=native", files={"file": sideways.getvalue()}).json()["preprocessing"]["rotation"]
+        == 0
+    )
+
+
 def test_the_data_sets_own_pictures_are_native(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
     files = [content for _, content in pictures[:50]]
-    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True}
-    for auto, asked in zip(predict(client, files), predict(client, files, mode="native"), strict=True):
+    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True, "rotation": 0}
+    for auto, asked in zip(predict(client, files, rotation="0"), predict(client, files, mode="native"), strict=True):
         assert auto["preprocessing"] == asked["preprocessing"] == native
         assert auto["probabilities"] == pytest.approx(asked["probabilities"], abs=1e-3)
 
@@ -68,7 +128,7 @@ def test_what_is_reported(client: httpx.Client, boot: bytes) -> None:
     assert answer["label"] == "Ankle boot"
     preprocessing = answer["preprocessing"]
     crop = preprocessing.pop("crop")
-    assert preprocessing == {"mode": "photo", "inverted": True, "certain": True}
+    assert preprocessing == {"mode": "photo", "inverted": True, "certain": True, "rotation": 0}
     box = Image.open(io.BytesIO(boot)).getbbox()
     assert box is not None
     expected = [side + 160 / 28 * edge for side, edge in zip((200, 60, 200, 60), box, strict=True)]
@@ -81,7 +141,7 @@ def test_mode_and_background_are_obeyed(client: httpx.Client, boot: bytes) -> No
         return seen
 
     plain = preprocessing(product(boot), "mode=native")
-    assert plain == {"mode": "native", "inverted": False, "crop": [0, 0, 400, 300], "certain": True}
+    assert plain == {"mode": "native", "inverted": False, "crop": [0, 0, 400, 300], "certain": True, "rotation": 0}
     assert preprocessing(boot, "mode=photo")["mode"] == "photo"
     assert preprocessing(boot, "background=light")["inverted"] is True
     gray = product(boot, background=128)

@@ -39,7 +39,8 @@ def test_a_boot_is_an_ankle_boot(client: httpx.Client, boot: bytes, checkpoint: 
     assert list(answer["probabilities"]) == list(checkpoint.metadata.classes)
     assert abs(sum(answer["probabilities"].values()) - 1) < 1e-3
     assert answer["model"] == {"name": "googlenet-fashion-mnist", "version": checkpoint.version[:12]}
-    assert answer["preprocessing"] == {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True}
+    native = {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": True, "rotation": 0}
+    assert answer["preprocessing"] == native
     timing = dict(part.strip().split(";dur=") for part in response.headers["server-timing"].split(","))
     assert {name: float(ms) for name, ms in timing.items()} == answer["timing_ms"]
 

@@ -55,5 +55,19 @@ def test_garments_mostly_are_not(client: httpx.Client, fashion_mnist: Dataset) -
     assert flagged(client, test) <= 0.06
 
 
+def test_turned_garments_are_no_confident_others(client: httpx.Client, fashion_mnist: Dataset) -> None:
+    """A coat on its side used to be a bag, with a probability of 0.995."""
+    split, wrong = fashion_mnist.test[:600], 0
+    classes = fashion_mnist.classes
+    for start in range(0, len(split), 50):
+        turned = [Image.fromarray(picture.T[::-1]) for picture in split.pixels[start : start + 50].numpy()]
+        files = [("files", png(image)) for image in turned]
+        answers = client.post("/predict/batch", files=files).json()["predictions"]
+        for answer, label in zip(answers, split.labels[start : start + 50].tolist(), strict=True):
+            sure = answer["confidence"] > 0.8 and not answer["out_of_distribution"]
+            wrong += sure and answer["label"] != classes[label]
+    assert wrong <= 0.03 * len(split)
+
+
 def test_the_hundred_pictures_mostly_are_not(client: httpx.Client, pictures: list[tuple[str, bytes]]) -> None:
     assert flagged(client, [Image.open(io.BytesIO(content)) for _, content in pictures]) <= 0.12
