@@ -44,11 +44,8 @@ BLOCK = 64
 ENGINES_PART = 0.5
 """Of the work for a picture, what the engine is taken to be until a crowd has been answered."""
 
-AT_A_TIME = 8
-"""Tiny pictures that are decoded each time around the event loop, …"""
-
-USUAL_TURN = 0.004
-"""… or in so many seconds, where that takes longer."""
+AT_A_TIME = 4
+"""Tiny pictures that are decoded each time around the event loop: more keep those waiting who are turned away."""
 
 FEW = 16
 """Of so many files that come together, tiny ones are decoded at once."""
@@ -93,7 +90,7 @@ class Classifier:
         )
         rate = max(size / seconds for size, seconds in capacity.items())
         self.admission = Admission(settings.queue_size, ENGINES_PART * rate, settings.request_timeout, metrics)
-        self._turns = Turns(AT_A_TIME, USUAL_TURN)
+        self._turns = Turns(AT_A_TIME)
         self._decoding = Decoding(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in capacity.items())

@@ -1,7 +1,6 @@
 """Taking turns in the event loop, so that it gets to its other work in between."""
 
 import asyncio
-import time
 from collections import deque
 
 
@@ -9,13 +8,11 @@ class Turns:
     """Lets `count` callers pass each time around the event loop, the others later, in their order.
 
     A burst of requests whose work is done in the loop would otherwise keep it from everything else: from answering
-    those before them, and from turning away those behind them. Where once around takes longer than `usual` seconds,
-    because many are turned away, as many more pass: what can be carried is.
+    those before them, and from turning away those behind them.
     """
 
-    def __init__(self, count: int, usual: float) -> None:
+    def __init__(self, count: int) -> None:
         self._count = self._left = count
-        self._rate = count / usual
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._armed = False
 
@@ -23,7 +20,7 @@ class Turns:
         """Returns when it is the caller's turn: at once, if there are few."""
         loop = asyncio.get_running_loop()
         if not self._armed:
-            self._armed, self._began = True, time.monotonic()
+            self._armed = True
             loop.call_soon(self._next, loop)
         if self._left:
             self._left -= 1
@@ -32,15 +29,12 @@ class Turns:
         await turn
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        began, self._began = self._began, time.monotonic()
-        self._left = allowed = max(self._count, int(self._rate * (self._began - began)))
+        self._left = self._count
         while self._waiting and self._left:
             turn = self._waiting.popleft()
             if not turn.done():  # cancelled
                 turn.set_result(None)
                 self._left -= 1
-        self._armed = bool(self._waiting) or self._left < allowed
+        self._armed = self._left < self._count
         if self._armed:
             loop.call_soon(self._next, loop)
-        else:
-            self._left = self._count

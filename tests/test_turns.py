@@ -1,18 +1,15 @@
-"""Who takes turns in the event loop: few at a time while it goes round quickly, more where it does not."""
+"""Who takes turns in the event loop: few at a time."""
 
 import asyncio
-import time
 
 from app.turns import Turns
 
-COUNT, USUAL, CALLERS = 4, 0.002, 200
+COUNT, CALLERS = 4, 200
 
 
-def rounds(busy: float) -> list[int]:
-    """How many have passed after each time around the loop, which something else holds up for so long."""
-
+def test_a_burst_passes_bit_by_bit() -> None:
     async def play() -> list[int]:
-        turns, passed, seen = Turns(COUNT, USUAL), 0, []
+        turns, passed, seen = Turns(COUNT), 0, []
 
         async def caller() -> None:
             nonlocal passed
@@ -23,21 +20,9 @@ def rounds(busy: float) -> list[int]:
         while passed < CALLERS:
             await asyncio.sleep(0)
             seen.append(passed)
-            until = time.monotonic() + busy  # the other work
-            while time.monotonic() < until:
-                pass
         await asyncio.gather(*callers)
         return seen
 
-    return asyncio.run(play())
-
-
-def test_a_burst_passes_bit_by_bit() -> None:
-    steps = rounds(busy=0)
+    steps = asyncio.run(play())
     assert steps[0] <= COUNT
     assert len(steps) > CALLERS / COUNT / 4
-
-
-def test_more_pass_where_the_loop_is_slow() -> None:
-    busy = 10 * USUAL
-    assert len(rounds(busy)) <= 2 + CALLERS / COUNT / 5
