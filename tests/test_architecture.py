@@ -137,7 +137,7 @@ ALLOWED = {
     "app.api.address": set(),
     "app.api.forms": set(),
     "app.api.documents": set(),
-    "app.api.texts": {"app.decode"},
+    "app.api.texts": {"app.decode", "app.heif"},
     "app.api.intake": {"app.api.body", "app.api.direct", "app.api.documents", "app.api.encodings", "app.api.forms"}
     | {"app.api.schemas", "app.api.service", "app.api.texts"},
     "app.api.problems": {"app.api.address"},

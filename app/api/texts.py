@@ -3,6 +3,7 @@
 import binascii
 
 from app.decode import SIGNATURE
+from app.heif import is_heif
 
 ALPHABET = bytes.maketrans(b"-_", b"+/")
 """From that of URLs to the usual one (RFC 4648)."""
@@ -27,4 +28,4 @@ def from_text(text: bytes) -> bytes | None:
 def sniff(body: bytes) -> bytes | None:
     """The picture in a body that does not say that it is text; None if there is none in it."""
     data = from_text(body)
-    return data if data is not None and SIGNATURE.match(data) else None
+    return data if data is not None and (SIGNATURE.match(data) or is_heif(data)) else None
