@@ -65,6 +65,9 @@ bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side b
 	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
 	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
 
+bench-path: $(VENV)/.everything  ## CPU time of one request by stage, without the network
+	$(RUN) -m benchmarks.path $(ARGS)
+
 bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
 	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
 
@@ -127,4 +130,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-engines fuzz soak kserve image-check gpu-check gpu-bundle ray-check bench-fleets
+.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-path bench-engines fuzz soak kserve image-check gpu-check gpu-bundle ray-check bench-fleets

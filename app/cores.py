@@ -13,8 +13,8 @@ QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota
 SIDE_BY_SIDE = 8
 """Pictures from which a batch has a core to itself; fewer are computed alone, on all cores."""
 
-STEP = 10
-"""How much nicer the engine's threads are: where both want a core, the event loop gets nine times their share."""
+STEP = 7
+"""How much nicer the engine's threads are: where both want a core, the event loop gets nearly five times their share."""
 
 WORKERS = "GOOGLENET_WORKERS"
 """The setting, in the environment that the workers inherit: they share the cores."""

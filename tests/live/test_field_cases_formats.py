@@ -158,7 +158,13 @@ def test_pictures_divided_by_255(client: httpx.Client, pictures: list[tuple[str,
         if rounding(array).any():
             assert answer["preprocessing"]["certain"] is False
             native = client.post("/predict?mode=native", content=divided).json()["preprocessing"]
-            assert native == {"mode": "native", "inverted": False, "crop": [0, 0, 28, 28], "certain": False}
+            assert native == {
+                "mode": "native",
+                "inverted": False,
+                "crop": [0, 0, 28, 28],
+                "certain": False,
+                "rotation": 0,
+            }
     assert right >= (12 if rounding is np.round else 5), right
 
 
