@@ -14,7 +14,7 @@ SIDE_BY_SIDE = 8
 """Pictures from which a batch has a core to itself; fewer are computed alone, on all cores."""
 
 STEP = 7
-"""How much nicer the engine's threads are: where both want a core, the event loop gets nearly five times their share."""
+"""How much nicer the engine's threads are: where both want a core, the event loop gets almost five times as much."""
 
 WORKERS = "GOOGLENET_WORKERS"
 """The setting, in the environment that the workers inherit: they share the cores."""
