@@ -23,6 +23,9 @@ ROUND = 0.15
 UNLIKE = 0.04
 """Of the box, what may differ from a rounded square, at most."""
 
+UNROUND, ASIDE = 0.12, 0.2
+"""A ring's hole: what may differ from a disc, and pixels twice from the middle, of the ring's width."""
+
 RINGS, RING = (1.5, 3.5, 5.5), 2.0
 """Pixels of the small copy from the edge at which rings of one colour are looked for, and how broad those are."""
 
@@ -32,7 +35,7 @@ UNIFORM = 0.8
 
 def badge(scene: Scene) -> tuple[Box, Image.Image] | None:
     """Where it is, left, top, right, bottom in pixels, and the picture on it; None if there is none."""
-    if scene.mask is None or (found := _rounded(scene.mask)) is None:
+    if scene.mask is None or (found := _rounded(scene.mask, SMALLEST)) is None or _is_ring(scene.mask, found[0]):
         return None
     (left, top, right, bottom), radius = found
     if (edge := _background(scene, *found)) is None:
@@ -49,11 +52,24 @@ def badge(scene: Scene) -> tuple[Box, Image.Image] | None:
     return (box, picture) if is_picture(picture) else None
 
 
-def _rounded(mask: Mask) -> tuple[Box, float] | None:
+def _is_ring(mask: Mask, box: Box) -> bool:
+    """Whether all that is in the shape is a round hole in the middle."""
+    hole = _disc(mask.shape, box, RINGS[0]) & ~mask
+    inner = bounds(hole)
+    disc = _disc(mask.shape, inner, 0)
+    aside = abs(inner[0] + inner[2] - box[0] - box[2]), abs(inner[1] + inner[3] - box[1] - box[3])
+    return max(aside) <= ASIDE * (box[2] - box[0]) and bool((hole ^ disc).sum() <= UNROUND * disc.sum())
+
+
+def _disc(shape: tuple[int, ...], box: Box, inset: float) -> Mask:
+    return _tile(shape, box, max(shape), inset)
+
+
+def _rounded(mask: Mask, smallest: int) -> tuple[Box, float] | None:
     """The box and the radius of a square with round corners, if the mask and what it encloses are one."""
     box = left, top, right, bottom = bounds(mask)
     width, height = right - left, bottom - top
-    if max(width, height) > ASPECT * min(width, height) or min(width, height) < SMALLEST:
+    if max(width, height) > ASPECT * min(width, height) or min(width, height) < smallest:
         return None
     corner = max(1, round(ROUND * min(width, height) / 5))
     within = mask[top:bottom, left:right]

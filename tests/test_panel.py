@@ -113,6 +113,14 @@ def test_a_round_bag_is_no_badge(handled: bool) -> None:
     assert badge(look(canvas, None)) is None
 
 
+@pytest.mark.parametrize(("size", "stroke"), [(25, 4), (33, 5), (150, 20), (200, 60)])
+def test_a_ring_is_no_badge(size: int, stroke: int) -> None:
+    canvas = Image.new("RGB", (2 * size, 2 * size), "white")
+    edge = size // 3
+    ImageDraw.Draw(canvas).ellipse((edge, edge, edge + size, edge + size), outline=(40, 60, 90), width=stroke)
+    assert badge(look(canvas, None)) is None
+
+
 def test_a_tight_garment_has_no_bars(garments: Pictures) -> None:
     """Trimmed on some sides, with room on others."""
     for i, garment in enumerate(garments):
