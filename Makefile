@@ -115,7 +115,7 @@ image-check:  ## builds both images without a registry and runs them: sizes, sta
 	$(PYTHON) deploy/image_check.py $(ARGS)
 
 docs: $(VENV)/.serving  ## rewrites docs/settings.md from the settings class
-	$(RUN) -m app.commands.settings > docs/settings.md
+	$(RUN) -m app.cli.settings_page > docs/settings.md
 
 $(VENV)/.serving: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[torch,heif]'

@@ -2,13 +2,13 @@
 
 import sys
 
-from app.hangup import hold
+from app.http.sighup import hold
 
 
 def main() -> int:
     """What the process exits with."""
     hold()
-    from app.start import start  # takes most of a second
+    from app.http.serve import start  # takes most of a second
 
     return start()
 

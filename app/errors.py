@@ -30,7 +30,7 @@ ServiceError                     status  code
 └── DeadlinePassed                  504  deadline-passed
 
 `code` is stable and meant for programs, `detail` is for people. Nobody but the handler in
-app.api.problems turns these into answers; the client, app.failures, turns answers back into these.
+app.api.problems turns these into answers; the client, app.client.errors, turns answers back into these.
 """
 
 
@@ -161,3 +161,7 @@ class EngineFailed(Unavailable):
 
 class DeadlinePassed(ServiceError):
     status, code, title = 504, "deadline-passed", "The answer was not ready in time"
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one line for the operator."""

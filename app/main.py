@@ -14,22 +14,23 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import engine
-from app.api import explanation, health, inference_v2, monitoring, page, predict, problems, short
-from app.api.address import Address
-from app.api.documented import answer_heads
-from app.api.door import Door
-from app.api.guard import Guard
-from app.api.journal import Journal
-from app.api.observer import Observer
+from app.api import direct_routes, explain, health, page, predict, problems, prometheus
+from app.api.openapi import answer_heads
 from app.api.service import Service
-from app.budget import Uploads
-from app.classifier import Classifier
-from app.cores import step_back
-from app.engine import StartError
-from app.keys import Keys
+from app.api.upload.memory_budget import UploadBudget
+from app.api.v2 import routes
+from app.errors import StartError
+from app.inference.classifier import Classifier
+from app.inference.cpu import step_back
+from app.inference.engines import choose
 from app.metrics import Metrics, forget_the_dead
-from app.settings import Settings, explain
+from app.middleware.api_keys import ApiKeys
+from app.middleware.authentication import Authentication
+from app.middleware.early_rejection import EarlyRejection
+from app.middleware.request_log import RequestLog
+from app.middleware.request_monitor import RequestMonitor
+from app.middleware.root_path import RootPath
+from app.settings import Settings, validation_message
 from model.checkpoint import Checkpoint, CheckpointError
 
 log = logging.getLogger(__name__)
@@ -52,22 +53,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
 
     metrics = Metrics()
-    journal = Journal(metrics)
+    journal = RequestLog(metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         used = settings or Settings()
         forget_the_dead()
-        keys = Keys.read(used)
+        keys = ApiKeys.read(used)
         classifier = await asyncio.to_thread(_load, used, metrics)
         gc.freeze()  # what is here stays: it need not be looked through again and again
         sys.setswitchinterval(SWITCH)
         classifier.start()
         yield {
-            "service": Service(used, classifier, keys),
-            "uploads": Uploads(BODIES * used.max_upload_bytes),
+            "service": Service(used, classifier),
+            "keys": keys,
+            "uploads": UploadBudget(BODIES * used.max_upload_bytes),
             "reload": classifier.reload,
-            "door": Door(classifier.admission, journal, used.root_path),
+            "door": EarlyRejection(classifier.admission, journal, used.root_path),
         }
         journal.sum_up()
         try:
@@ -81,16 +83,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Fashion-MNIST class probabilities for pictures of garments, from a GoogLeNet.",
         version=importlib.metadata.version("fashion-googlenet"),
         lifespan=lifespan,
-        redirect_slashes=False,  # app.api.address
+        redirect_slashes=False,  # app.middleware.root_path
     )
-    long = [explanation.api, health.api, monitoring.api, page.api, inference_v2.api]
+    long = [explain.api, health.api, prometheus.api, page.api, routes.api]
     answer_heads(app, *long)
-    short.include(app, predict.api)
+    direct_routes.include(app, predict.api)
     for router in long:
         app.include_router(router)
-    app.add_middleware(Guard)
-    app.add_middleware(Observer, journal=journal)
-    app.add_middleware(Address)
+    app.add_middleware(Authentication)
+    app.add_middleware(RequestMonitor, journal=journal)
+    app.add_middleware(RootPath)
     app.add_middleware(OneLineStartErrors)
     problems.install(app)
     return app
@@ -99,7 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _load(settings: Settings, metrics: Metrics) -> Classifier:
     step_back()  # the engine's own threads begin here
     checkpoint = Checkpoint.load(settings.checkpoint)
-    return Classifier(checkpoint, engine.build(settings, checkpoint), settings, metrics)
+    return Classifier(checkpoint, choose.build(settings, checkpoint), settings, metrics)
 
 
 class OneLineStartErrors:
@@ -129,7 +131,7 @@ class OneLineStartErrors:
 
 def _in_one_line(error: Exception) -> str | None:
     if isinstance(error, ValidationError):
-        return explain(error)
+        return validation_message(error)
     return str(error) if isinstance(error, CheckpointError | StartError) else None
 
 

@@ -116,7 +116,7 @@ def _separated(value: str) -> tuple[str, ...]:
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
 
 
-def explain(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """One line that names each wrong setting as its user knows it."""
     lines = (f"GOOGLENET_{'_'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors())
     return "; ".join(lines)

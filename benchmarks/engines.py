@@ -26,9 +26,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.classifier import Classifier
-from app.cores import SIDE_BY_SIDE
-from app.engine import BUILT_IN, Engine, StartError, build, lanes
+from app.errors import StartError
+from app.inference.classifier import Classifier
+from app.inference.cpu import SIDE_BY_SIDE
+from app.inference.engines.base import Engine, lanes
+from app.inference.engines.choose import BUILT_IN, build
 from app.metrics import Metrics
 from benchmarks.bodies import PICTURES
 from benchmarks.machine import describe, multiply_rate
@@ -164,7 +166,7 @@ def _accuracy(chosen: Engine, pixels: NDArray[np.uint8], labels: NDArray[np.int6
 
 
 def _time(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) -> tuple[float, float, float]:
-    """Median milliseconds a batch, pictures a second, CPU milliseconds a picture; as app.batcher uses its lanes."""
+    """Median milliseconds a batch, pictures a second, CPU milliseconds a picture; as app.inference.batcher uses its lanes."""
     side_by_side = lanes(chosen) if batch >= SIDE_BY_SIDE else 1
     batches = side_by_side * [np.resize(checkpoint.golden.pixels, (batch, SIZE, SIZE))]
     taken: list[float] = []

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app import engine
+from app.inference.engines import base, choose
 from app.settings import Settings
 from model import data
 from model.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    running = engine.build(settings, checkpoint)
+    running = choose.build(settings, checkpoint)
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         count = write_pictures(Path(folder))
@@ -57,13 +57,13 @@ def write_pictures(root: Path) -> int:
     return len(test)
 
 
-def engine_rate(running: engine.Engine, checkpoint: Checkpoint) -> float:
+def engine_rate(running: base.Engine, checkpoint: Checkpoint) -> float:
     """Pictures a second of the engine alone, over 2,048 pictures in batches of the best of three sizes."""
     rates = []
     for size in (32, 64, 128):
         pixels = np.resize(checkpoint.golden.pixels, (size, *checkpoint.golden.pixels.shape[1:]))
         batches = [pixels] * (2048 // size)
-        with ThreadPoolExecutor(engine.lanes(running)) as side_by_side:
+        with ThreadPoolExecutor(base.lanes(running)) as side_by_side:
             started = time.perf_counter()
             list(side_by_side.map(running, batches))
         rates.append(2048 / (time.perf_counter() - started))
@@ -72,7 +72,7 @@ def engine_rate(running: engine.Engine, checkpoint: Checkpoint) -> float:
 
 def command_rate(folder: str) -> tuple[float, float]:
     """Pictures a second that the command says it did, and how many of its rows are right."""
-    command = [sys.executable, "-m", "app.cli", "classify", folder, "--csv"]
+    command = [sys.executable, "-m", "app.cli.commands", "classify", folder, "--csv"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     right = [row["class_id"] == Path(row["path"]).parent.name for row in csv.DictReader(io.StringIO(done.stdout))]
     return float(done.stderr.split()[-2]), sum(right) / len(right)

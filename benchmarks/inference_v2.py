@@ -19,7 +19,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import build, lanes
+from app.inference.engines.base import lanes
+from app.inference.engines.choose import build
 from app.settings import Settings
 from benchmarks.machine import describe
 from model.checkpoint import SHIPPED, Checkpoint

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.cores import usable_cores
+from app.inference.cpu import usable_cores
 
 PACKAGES = ("torch", "openvino", "fastapi", "uvicorn", "numpy", "pillow")
 MATRIX = {"cpu": 2048, "cuda": 8192}

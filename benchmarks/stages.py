@@ -18,8 +18,10 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from app import batcher, classifier, corked, logs, protocol
-from app.api import journal, predict
+from app.api import predict
+from app.http import logs, protocol, write_coalescing
+from app.inference import batcher, classifier
+from app.middleware import request_log
 from benchmarks.stub import AtOnce
 from model.checkpoint import Checkpoint
 
@@ -34,8 +36,8 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "engine's threads: stack, score": [(batcher.Batcher, "_answer")],
     "queue: give answers out": [(batcher.Batcher, "_deliver")],
     "answer and its JSON": [(predict.Writer, "__call__"), (predict, "answer")],
-    "send": [(corked.Corked, "_send")],
-    "log and metrics of requests": [(journal.Journal, "note"), (logs.Together, "flush")],
+    "send": [(write_coalescing.CoalescingTransport, "_send")],
+    "log and metrics of requests": [(request_log.RequestLog, "note"), (logs.Together, "flush")],
 }
 """Where each begins and ends; what is in none of them is the event loop and the switching between threads."""
 

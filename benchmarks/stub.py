@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import Outputs
+from app.inference.engines.base import Outputs
 from model.checkpoint import Checkpoint
 
 

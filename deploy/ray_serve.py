@@ -19,7 +19,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.service import Service
-from app.cores import WORKERS, usable_cores
+from app.inference.cpu import WORKERS, usable_cores
 from app.main import create_app
 
 

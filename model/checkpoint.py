@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from model import preprocess
-from model.outliers import Detector
+from model.ood_detector import Detector
 
 SHIPPED = Path(__file__).parent / "weights" / "googlenet.safetensors"
 

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint, Golden
-from model.exported import Export
+from model.export.manifest import Export
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

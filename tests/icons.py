@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.engine import build
-from app.scores import score
+from app.inference.engines.choose import build
+from app.inference.scores import score
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.preprocess import preprocess

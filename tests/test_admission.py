@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from app.admission import CROWD, PATIENCE, Admission
 from app.errors import QueueFull
+from app.inference.admission import CROWD, PATIENCE, AdmissionControl
 from app.metrics import Metrics
 
 LIMIT, LONGEST = 1024, 10.0
@@ -17,8 +17,8 @@ class Crowd:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
         self.now = 0.0
-        monkeypatch.setattr("app.admission.time.monotonic", lambda: self.now)
-        self.admission = Admission(LIMIT, rate, LONGEST, Metrics())
+        monkeypatch.setattr("app.inference.admission.time.monotonic", lambda: self.now)
+        self.admission = AdmissionControl(LIMIT, rate, LONGEST, Metrics())
         self.inside: deque[AbstractContextManager[None]] = deque()
 
     def come(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.batcher import Answer, Batcher
+from app.inference.batcher import Answer, Batcher
 from app.metrics import Metrics
 
 LANES, AHEAD, BATCH = 2, 1, 16

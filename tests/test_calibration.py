@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from model import calibrate
+from model.calibrate import calibrate
+from model.calibrate.reliability import diagram, fit_temperature, measure
 from model.checkpoint import Checkpoint
 from model.data import Dataset
-from model.exported import Export
+from model.export.manifest import Export
 from model.labels import probabilities, sharpen, softmax
 from model.predict import Outputs, runner, serving_pixels
-from model.reliability import diagram, fit_temperature, measure
 
 
 def drawn(n: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,26 +5,26 @@ import re
 
 import pytest
 
-from model import card
 from model.checkpoint import Checkpoint
-from model.staged import FIGURES, PADDED, TURNED
+from model.evaluate import model_card
+from model.synthetic.scenes import FIGURES, PADDED, TURNED
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict:
-    return json.loads(card.STORE.read_text())
+    return json.loads(model_card.STORE.read_text())
 
 
 def test_the_card_is_what_the_figures_say(figures: dict, checkpoint: Checkpoint) -> None:
     assert figures["version"] == checkpoint.version, "make report measures the shipped checkpoint anew"
-    assert card.render(figures) == card.CARD.read_text()
+    assert model_card.render(figures) == model_card.CARD.read_text()
 
 
 def test_its_pictures_are_there_and_small() -> None:
-    shown = re.findall(r"!\[.*?\]\((.*?)\)", card.CARD.read_text())
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", model_card.CARD.read_text())
     assert len(shown) == 7
     for name in shown:
-        assert 1_000 < (card.HERE / name).stat().st_size < 100_000, name
+        assert 1_000 < (model_card.HERE / name).stat().st_size < 100_000, name
 
 
 def test_probabilities_mean_what_they_say(figures: dict) -> None:

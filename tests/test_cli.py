@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import PICTURES, Server
 
-from app import engine
-from app.commands import local, settings
+from app.cli import local, settings_page
+from app.inference.engines import choose
 from model.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +25,7 @@ COLUMNS += ["certain", "rotation", "error"]
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> "subprocess.CompletedProcess[bytes]":
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GOOGLENET_")}
-    command = [sys.executable, "-m", "app.cli", *arguments]
+    command = [sys.executable, "-m", "app.cli.commands", *arguments]
     return subprocess.run(
         command, input=stdin, env=clean | environment | {"COLUMNS": "160"}, cwd=ROOT, capture_output=True, timeout=120
     )
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_a_row_and_the_end_is_1(server: Server, tmp_path:
 def test_processes_decode_as_threads_do(checkpoint: Checkpoint) -> None:
     files = [str(path) for path in sorted(PICTURES.glob("*.png"))] + ["gone.png"]
     wanted = local.Wanted(1_000_000, probabilities=False, mode="auto", background="auto")
-    running = engine.build(settings.Settings(), checkpoint)
+    running = choose.build(settings_page.Settings(), checkpoint)
     by_processes, by_threads = (
         [row for rows in local.classify_files(running, checkpoint, files, wanted, pool) for row in rows]
         for pool in (ProcessPoolExecutor(2, get_context("spawn")), ThreadPoolExecutor(2))
@@ -155,7 +155,7 @@ def test_info_and_bench(server: Server, checkpoint: Checkpoint) -> None:
 
 def test_every_setting_is_an_option() -> None:
     shown = run("serve", "--help").stdout.decode()
-    for name in settings.Settings.model_fields:
+    for name in settings_page.Settings.model_fields:
         assert f"--{name.replace('_', '-')}" in shown or name == "api_key"
 
 
@@ -169,4 +169,4 @@ def test_the_shell_can_complete() -> None:
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == settings.page(), "make docs"
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page.page(), "make docs"

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from app.corked import Corked
+from app.http.write_coalescing import CoalescingTransport
 
 ANSWER = bytes(range(256)) * 8000
 """Two megabytes: more than the buffers here hold."""
@@ -22,7 +22,7 @@ class Answering(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        corked = Corked(transport, asyncio.get_running_loop(), self.patience)
+        corked = CoalescingTransport(transport, asyncio.get_running_loop(), self.patience)
         corked.write(ANSWER[:100])
         corked.write(ANSWER[100:])
         corked.close()

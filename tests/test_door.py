@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from starlette.types import Scope
 
-from app.admission import Admission
-from app.api.door import Door
-from app.api.journal import Journal
+from app.inference.admission import AdmissionControl
 from app.metrics import Metrics
+from app.middleware.early_rejection import EarlyRejection
+from app.middleware.request_log import RequestLog
 
 PLACES = 100
 
@@ -16,7 +16,7 @@ PLACES = 100
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/ml/predict", "/ml/predict/"])
 def test_no_more_come_in_at_once_than_there_are_places(path: str) -> None:
     metrics = Metrics()
-    door = Door(Admission(PLACES, 1000, 10, metrics), Journal(metrics), "/ml")
+    door = EarlyRejection(AdmissionControl(PLACES, 1000, 10, metrics), RequestLog(metrics), "/ml")
     request: Scope = {"method": "POST", "path": path, "headers": []}
 
     async def crowds() -> tuple[list[int | None], list[int | None]]:

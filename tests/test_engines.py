@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from app.engine import Outputs, golden_error
-from app.engines.buckets import FixedBatch
-from app.engines.cuda import CudaEngine, build
-from app.engines.plain import TorchEngine, load_network
+from app.inference.engines.base import Outputs
+from app.inference.engines.batch_buckets import FixedBatch
+from app.inference.engines.choose import golden_error
+from app.inference.engines.cuda import CudaEngine, build
+from app.inference.engines.pytorch import TorchEngine, load_network
 from model.checkpoint import Checkpoint
-from model.fused import merge_branches
+from model.fused_googlenet import merge_branches
 from model.googlenet import GoogLeNet
 from model.preprocess import native
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import Server, failed_start, run_server
 
-from app.engine import has_fast_int8
+from app.inference.engines.choose import has_fast_int8
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
-from model.export import export
-from model.exported import Export
+from model.export.export import export
+from model.export.manifest import Export
 
 GRAPHS = ("openvino", "openvino-int8")
 SUFFIXES = (".xml", ".bin", ".json")

@@ -55,7 +55,7 @@ def test_the_service_is_ready_where_there_is_no_torch(tmp_path: Path) -> None:
         "import sys\n"
         "for name in ('torch', 'torchvision', 'nncf', 'scipy', 'sklearn', 'matplotlib', 'requests'):\n"
         "    sys.modules[name] = None\n"
-        "import app.start\n"
+        "import app.http.serve\n"
         "from app import engine\n"
         "from app.settings import Settings\n"
         "from model.checkpoint import Checkpoint\n"

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from model import exposure, judges, strangers, variants
+from model.calibrate import detector_training
 from model.checkpoint import Checkpoint
-from model.comparison import auroc
 from model.data import Dataset
-from model.outliers import KEPT, energy, threshold
+from model.evaluate import outlier_sets
+from model.evaluate.detector_comparison import auroc
+from model.ood_detector import KEPT, energy, threshold
 from model.predict import Outputs, prepared, runner, serving_pixels
+from model.synthetic import outliers, variants
 
 
 @pytest.mark.parametrize("n", [1, 7, 100, 5000])
@@ -33,16 +35,16 @@ def test_a_fitted_detector_separates_and_repeats() -> None:
         Outputs(rng.normal(size=(600, 10)).astype(np.float32), rng.normal(m, 1, (600, 1024)).astype(np.float32))
         for m in (0.0, 0.3)
     )
-    first, second = (exposure.fit(known, [strange]) for _ in range(2))
+    first, second = (detector_training.fit(known, [strange]) for _ in range(2))
     assert auroc(first.score(*known), first.score(*strange)) > 0.99
     assert all(np.array_equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
     assert first.score(*known).dtype == np.float32
 
 
-@pytest.mark.parametrize("family", strangers.FAMILIES)
+@pytest.mark.parametrize("family", outliers.FAMILIES)
 def test_strangers_are_pictures_and_repeat(family: str) -> None:
     garments = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
-    first, second = (strangers.draw(family, 12, garments, seed=3) for _ in range(2))
+    first, second = (outliers.draw(family, 12, garments, seed=3) for _ in range(2))
     assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
     assert len({image.tobytes() for image in first}) == 12
     assert {image.mode for image in first} == {"L"}
@@ -64,12 +66,12 @@ def test_the_shipped_detector_tells_garments_from_drawn_strangers(
     garments = detector.score(*run(serving_pixels(fashion_mnist.validation[:300].pixels).numpy()))
     assert (garments > limit).mean() < 0.09
     for family in ("strokes", "surfaces"):
-        strange = strangers.draw(family, 60, fashion_mnist.train.pixels.numpy(), seed=9)
+        strange = outliers.draw(family, 60, fashion_mnist.train.pixels.numpy(), seed=9)
         assert (detector.score(*run(prepared(strange))) > limit).mean() >= 0.9, family
 
 
 def test_the_judged_sets_are_what_they_say() -> None:
-    counts = {name: sum(1 for _ in draw()) for name, draw in judges.SETS.items()}
+    counts = {name: sum(1 for _ in draw()) for name, draw in outlier_sets.SETS.items()}
     assert counts == {
         "digits": 1797,
         "letters": 1040,

@@ -9,12 +9,12 @@ from drawings import OUTLINES, draw
 from PIL import Image, ImageDraw
 from test_photo import Pictures, garments, off, on_canvas, share_close
 
-from model.badge import badge
-from model.panel import panel
-from model.photo import look
 from model.preprocess import native, on_white, preprocess
-from model.remake import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, remake
-from model.staged import PADDED
+from model.preprocess.badge import badge
+from model.preprocess.panel import panel
+from model.preprocess.photo import look
+from model.synthetic.scenes import PADDED
+from model.synthetic.uploads import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, remake
 
 __all__ = ["garments"]
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from model.data import Dataset
 from model.preprocess import Ground, Mode, native, preprocess
-from model.remake import RECIPES, remake
+from model.synthetic.uploads import RECIPES, remake
 
 Pictures = list[Image.Image]
 

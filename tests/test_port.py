@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import uvloop
 
-from app.port import ALONE, SHARED, Port
+from app.http.listener import ALONE, SHARED, Listener
 
 CROWD = ALONE - 4
 LOOPS = 8
@@ -22,12 +22,12 @@ class Greeting(asyncio.Protocol):
         transport.close()
 
 
-def played(play: Callable[[Port, list[socket.socket]], Awaitable[None]], *, shared: bool = False) -> None:
+def played(play: Callable[[Listener, list[socket.socket]], Awaitable[None]], *, shared: bool = False) -> None:
     """With a port, and a crowd that has connected before the event loop has looked."""
 
     async def run() -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=CROWD) as listening, ExitStack() as stack:
-            port = Port(listening.fileno(), Greeting, shared=shared)
+            port = Listener(listening.fileno(), Greeting, shared=shared)
             address = listening.getsockname()
             await play(port, [stack.enter_context(socket.create_connection(address)) for _ in range(CROWD)])
 
@@ -51,7 +51,7 @@ def has_greeting(client: socket.socket) -> bool:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_crowd_is_accepted_in_few_rounds(shared: bool) -> None:
-    async def play(port: Port, crowd: list[socket.socket]) -> None:
+    async def play(port: Listener, crowd: list[socket.socket]) -> None:
         for _ in range(LOOPS):
             await asyncio.sleep(0)
         accepted = sum(map(has_greeting, crowd))
@@ -63,7 +63,7 @@ def test_a_crowd_is_accepted_in_few_rounds(shared: bool) -> None:
 
 
 def test_who_has_connected_is_served_when_the_port_closes() -> None:
-    async def play(port: Port, crowd: list[socket.socket]) -> None:
+    async def play(port: Listener, crowd: list[socket.socket]) -> None:
         await port.close()
         assert await greeted(crowd) == CROWD * [b"hello"]
 
@@ -71,7 +71,7 @@ def test_who_has_connected_is_served_when_the_port_closes() -> None:
 
 
 def test_too_many_open_files_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    async def play(port: Port, crowd: list[socket.socket]) -> None:
+    async def play(port: Listener, crowd: list[socket.socket]) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
         try:

@@ -5,7 +5,7 @@ import torch
 
 from model.checkpoint import Checkpoint
 from model.predict import runner, serving_pixels
-from model.sketches.garments import CLASSES, sketches
+from model.synthetic.sketches.garments import CLASSES, sketches
 
 
 def test_they_are_of_every_class_differ_and_repeat(checkpoint: Checkpoint) -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from model.checkpoint import Checkpoint
 from model.preprocess import native
-from model.recipe import RECIPES
+from model.train.recipes import RECIPES
 
 QUICK = ("--recipe", "quick", "--set", "batch_size=8")
 
@@ -129,12 +129,12 @@ def interpolate(
     before: Path, after: Path, out: Path, tree: Path | None, share: str
 ) -> "subprocess.CompletedProcess[str]":
     data = ["--data", str(tree)] if tree else []
-    command = [sys.executable, "-m", "model.interpolate", str(before), str(after), "--share", share]
+    command = [sys.executable, "-m", "model.train.interpolate", str(before), str(after), "--share", share]
     return subprocess.run([*command, "--out", str(out), *data], capture_output=True, text=True, timeout=600)
 
 
 def test_what_an_ingredient_is_worth(tree: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "model.ablation", "--epochs", "1", "--only", "weight decay"]
+    command = [sys.executable, "-m", "model.train.ablation", "--epochs", "1", "--only", "weight decay"]
     command += ["--data", str(tree), "--out", str(tmp_path)]
     first, again = (subprocess.run(command, capture_output=True, text=True, timeout=600) for _ in range(2))
     assert first.returncode == again.returncode == 0, first.stderr + again.stderr

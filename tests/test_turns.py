@@ -2,14 +2,14 @@
 
 import asyncio
 
-from app.turns import Turns
+from app.inference.loop_throttle import LoopThrottle
 
 COUNT, CALLERS = 4, 200
 
 
 def test_a_burst_passes_bit_by_bit() -> None:
     async def play() -> list[int]:
-        turns, passed, seen = Turns(COUNT), 0, []
+        turns, passed, seen = LoopThrottle(COUNT), 0, []
 
         async def caller() -> None:
             nonlocal passed

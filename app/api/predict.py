@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import schemas
-from app.api.connected import while_connected
-from app.api.direct import DirectRoute
-from app.api.intake import read_pictures
+from app.api.direct_routes import DirectRoute
+from app.api.disconnect import while_connected
 from app.api.problems import problem
 from app.api.service import Service
-from app.classifier import Classifier, Prediction
-from app.decode import picture_format
+from app.api.upload.pictures import read_pictures
 from app.errors import InvalidParameter, ServiceError
+from app.images.decode import picture_format
+from app.inference.classifier import Classifier, Prediction
 from app.settings import MAX_PICTURES
 
 PICTURE = {"type": "string", "format": "binary"}

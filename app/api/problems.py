@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from app.api.address import route_path
+from app.api.paths import route_path
 from app.errors import InvalidParameter, ServiceError
 
 
@@ -28,7 +28,7 @@ def install(app: FastAPI) -> None:
 
 
 def defect(scope: Scope) -> Response:
-    """The answer where a defect of ours has been logged (app.api.observer)."""
+    """The answer where a defect of ours has been logged (app.middleware.request_monitor)."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     body = _problem(status, status.phrase, "a defect of the service", "internal-error")
     return _answer(Request(scope), body)

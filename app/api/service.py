@@ -7,10 +7,9 @@ import time
 import numpy as np
 from fastapi import Request
 
-from app.classifier import Classifier
-from app.engine import Engine
 from app.errors import NotReady, ServiceError
-from app.keys import Keys
+from app.inference.classifier import Classifier
+from app.inference.engines.base import Engine
 from app.settings import Settings
 
 FRESH = 1.0
@@ -21,7 +20,7 @@ PROBE_TIMEOUT = 4.0
 
 
 def draining(request: Request) -> bool:
-    """Whether the process has been told to end; app.server says so."""
+    """Whether the process has been told to end; app.http.server says so."""
     return getattr(request.state, "draining", False)
 
 
@@ -34,8 +33,8 @@ def stuck(request: Request) -> bool:
 class Service:
     """One for each start of the application; handed to requests as their state."""
 
-    def __init__(self, settings: Settings, classifier: Classifier, keys: Keys | None = None) -> None:
-        self.settings, self.classifier, self.keys = settings, classifier, keys
+    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+        self.settings, self.classifier = settings, classifier
         self._golden = itertools.cycle(range(len(classifier.checkpoint.golden.pixels)))
         self._probe: asyncio.Task[str | None] | None = None
         self._fresh_until = 0.0

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.engine import Engine
-from app.engines.cuda import CapturedBatch, CudaEngine
-from app.engines.plain import TorchEngine, load_network
+from app.inference.engines.base import Engine
+from app.inference.engines.cuda import CapturedBatch, CudaEngine
+from app.inference.engines.pytorch import TorchEngine, load_network
 from benchmarks.engines import operations_per_picture
 from benchmarks.gpu.stage import options, report
 from benchmarks.machine import describe, multiply_rate

@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import torch
 
-from app.engine import Engine, golden_error
-from app.engines.cuda import LARGEST, PRECISIONS, CapturedBatch, CudaEngine, build
-from app.engines.plain import TorchEngine
+from app.inference.engines.base import Engine
+from app.inference.engines.choose import golden_error
+from app.inference.engines.cuda import LARGEST, PRECISIONS, CapturedBatch, CudaEngine, build
+from app.inference.engines.pytorch import TorchEngine
 from benchmarks.gpu.stage import Options, options, report
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint

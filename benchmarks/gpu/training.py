@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks.gpu.stage import Options, options, report
-from model.run import Run
+from model.train.run_state import Run
 
 SIZES = (48, 64, 96)
 SECONDS, LONG = 10.0, 80.0

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import engine
+from app.inference.engines import choose
 from app.settings import Settings
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
@@ -64,5 +64,5 @@ def _plain(checkpoint: Checkpoint) -> tuple[Run, float]:
 
 
 def _ours(settings: Settings, checkpoint: Checkpoint) -> tuple[Run, float]:
-    chosen = engine.build(settings, checkpoint)
+    chosen = choose.build(settings, checkpoint)
     return lambda pixels: chosen(pixels).logits, chosen.temperature

@@ -41,7 +41,7 @@ def examples(name: str, *languages: str) -> list[Example]:
 def install(folder: Path) -> dict[str, str]:
     """Puts `python` and `fashion-googlenet` into a folder, as an installation does; gives the environment for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, module in (("python", ""), ("fashion-googlenet", "-m app.cli ")):
+    for name, module in (("python", ""), ("fashion-googlenet", "-m app.cli.commands ")):
         command = folder / name
         command.write_text(f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n')
         command.chmod(0o755)

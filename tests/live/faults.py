@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import DeviceMemory, Outputs
-from app.engines.plain import TorchEngine
+from app.inference.engines.base import DeviceMemory, Outputs
+from app.inference.engines.pytorch import TorchEngine
 from model.checkpoint import Checkpoint
 
 SHIPPED_NAME = "googlenet-fashion-mnist"

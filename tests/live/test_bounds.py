@@ -19,7 +19,7 @@ from live.test_inference_v2 import INFER
 from live.test_pictures import MEGABYTE, largest, peak_memory
 from live.test_slow_clients import code, connect
 
-from app.budget import Decoding
+from app.images.memory_budget import DecodeBudget
 
 PATIENCE = 60.0
 
@@ -111,7 +111,7 @@ def test_bodies_count_as_what_they_are_decompressed_to(boot: bytes, tmp_path: Pa
 def test_pixels_in_decoding_are_bounded_together() -> None:
     """As many as four of the largest pictures, or forty of a tenth, however many threads there are."""
     for share, most in ((1.0, 4), (0.1, 40)):
-        decoding, crowd = Decoding(4), Crowd(80)
+        decoding, crowd = DecodeBudget(4), Crowd(80)
         threads = [threading.Thread(target=crowd.enter, args=(decoding, share)) for _ in range(80)]
         for thread in threads:
             thread.start()
@@ -148,7 +148,7 @@ class Crowd:
         self.expected, self.came, self.inside, self.largest, self.left = expected, 0, 0, 0, 0
         self.changed = threading.Condition()
 
-    def enter(self, decoding: Decoding, share: float) -> None:
+    def enter(self, decoding: DecodeBudget, share: float) -> None:
         with self.changed:
             self.came += 1
             self.changed.notify_all()

@@ -8,7 +8,7 @@ import pytest
 from conftest import Server, run_server
 from live.test_workers import said, wait_until
 
-from app.cores import STEP
+from app.inference.cpu import STEP
 
 
 @pytest.mark.parametrize("workers", [1, 2])

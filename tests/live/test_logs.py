@@ -13,7 +13,7 @@ from live.test_slow_clients import connect
 from live.test_workers import said, wait_until
 from PIL import Image
 
-from app.api.observer import CAREFUL
+from app.middleware.request_monitor import CAREFUL
 
 PATIENCE = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.api.schemas import Preprocessing
-from model.remake import remake
+from model.synthetic.uploads import remake
 
 SAMPLE = slice(0, 100, 4)
 """Of the hundred committed pictures: two or three of every class."""

@@ -18,7 +18,7 @@ from PIL import Image
 from app.api.schemas import Prediction
 from model.checkpoint import Checkpoint
 from model.data import Dataset
-from model.evaluate import confusion
+from model.evaluate.evaluate import confusion
 from model.predict import load_graph, predict, serving_pixels
 
 

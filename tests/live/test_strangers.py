@@ -7,8 +7,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from model import judges
 from model.data import Dataset
+from model.evaluate import outlier_sets
 
 
 def flagged(client: httpx.Client, images: list[Image.Image]) -> float:
@@ -35,7 +35,7 @@ def test_every_answer_says_it(client: httpx.Client, boot: bytes) -> None:
     answer = client.post("/predict", files={"file": boot}).json()
     assert answer["out_of_distribution"] is False
     assert isinstance(answer["ood_score"], float)
-    text = next(judges.letters())
+    text = next(outlier_sets.letters())
     stranger = client.post("/predict", files={"file": png(text)}).json()
     assert stranger["out_of_distribution"] is True
     assert stranger["ood_score"] > answer["ood_score"]
@@ -43,9 +43,9 @@ def test_every_answer_says_it(client: httpx.Client, boot: bytes) -> None:
     assert alone["ood_score"] == pytest.approx(answer["ood_score"], abs=0.2)
 
 
-@pytest.mark.parametrize("name", judges.SETS)
+@pytest.mark.parametrize("name", outlier_sets.SETS)
 def test_strangers_are_flagged(client: httpx.Client, name: str) -> None:
-    assert flagged(client, every(5, judges.SETS[name]())) >= 0.8
+    assert flagged(client, every(5, outlier_sets.SETS[name]())) >= 0.8
 
 
 def test_garments_mostly_are_not(client: httpx.Client, fashion_mnist: Dataset) -> None:

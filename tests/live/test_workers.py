@@ -14,7 +14,7 @@ import pytest
 from conftest import Server, run_server
 from live.test_drain import CLIENTS, Load
 
-from app.supervisor import MARGIN, SILENCE
+from app.http.supervisor import MARGIN, SILENCE
 from model.checkpoint import Checkpoint
 
 PATIENCE = 60.0

@@ -1,0 +1,1 @@
+"""From a request body to the files and options in it."""

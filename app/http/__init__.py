@@ -1,0 +1,1 @@
+"""Everything between the socket and ASGI: server, protocol, listener, workers, logs, early rejection."""

@@ -1,0 +1,1 @@
+"""From the bytes of a file to a 96×96 picture, within limits."""

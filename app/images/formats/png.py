@@ -1,0 +1,23 @@
+"""A PNG's chunks."""
+
+from app.images.formats.limits import EXIF, PARTS, too_many
+
+COMPRESSED = 128
+"""A PNG's compressed texts and profiles, of which each may become a megabyte."""
+
+
+def check(data: bytes) -> None:
+    """Raises UndecodablePicture for more chunks, compressed texts or EXIF data than any picture has."""
+    at, parts, compressed, exif = 8, 0, 0, 0
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"IEND":
+            break
+        parts += 1
+        if kind in (b"iCCP", b"zTXt", b"iTXt"):
+            compressed += 1
+        if kind == b"eXIf" or data.startswith(b"Raw profile type exif", at + 8):
+            exif += length
+        if parts > PARTS or compressed > COMPRESSED or exif > EXIF:
+            raise too_many("chunks or longer EXIF data")
+        at += 12 + length

@@ -1,0 +1,14 @@
+"""A WebP's chunks."""
+
+from app.images.formats.limits import EXIF, PARTS, too_many
+
+
+def check(data: bytes) -> None:
+    """Raises UndecodablePicture for more chunks or EXIF data than any picture has."""
+    at, parts = 12, 0
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        parts += 1
+        if parts > PARTS or (kind == b"EXIF" and length > EXIF):
+            raise too_many("chunks or longer EXIF data")
+        at += 8 + length + (length & 1)

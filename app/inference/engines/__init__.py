@@ -1,0 +1,1 @@
+"""The engines, one file each; base says what they have in common."""

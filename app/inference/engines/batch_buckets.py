@@ -1,0 +1,119 @@
+"""Batches of any size through a few fixed ones: padding, splitting, and halving when memory runs out."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from app.inference.engines.base import Outputs
+from model.preprocess import SIZE
+
+log = logging.getLogger(__name__)
+
+Collect = Callable[[], tuple[NDArray[np.float32], ...]]
+"""Waits for a batch that was submitted and gives its outputs, without the padding."""
+
+
+class FixedBatch:
+    """The graph for exactly `size` pictures on its device, one batch at a time; smaller ones are padded."""
+
+    def __init__(self, graph: nn.Module, size: int, lane: int) -> None:
+        self.graph, self.size, self.lane = graph, size, lane
+        self.device = next(graph.parameters()).device
+        self.staging = torch.zeros(size, SIZE, SIZE, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+
+    def submit(self, pixels: NDArray[np.uint8]) -> Collect:
+        """Starts on uint8 [k,96,96], 1 ≤ k ≤ size; what was submitted before has been collected."""
+        count = len(pixels)
+        np.copyto(self.staging[:count].numpy(), pixels)
+        self.staging[count:].zero_()
+        outputs = self._run()
+
+        def collect() -> tuple[NDArray[np.float32], ...]:
+            self._wait()
+            return tuple(output[:count].numpy().copy() for output in outputs)
+
+        return collect
+
+    def _run(self) -> tuple[Tensor, ...]:
+        return tuple(output.cpu() for output in self.graph(self.staging.to(self.device)))
+
+    def _wait(self) -> None:
+        """Until the outputs are there."""
+
+
+class Buckets:
+    """uint8 [n,96,96] → Outputs for any n ≥ 1, by batches of 1, 2, 4 … `largest` pictures.
+
+    `make` builds a FixedBatch of a size in a lane. Two lanes take turns where a batch is split, so that the
+    next part is copied while the last one is computed.
+    """
+
+    def __init__(self, make: Callable[[int, int], FixedBatch], largest: int) -> None:
+        self.largest = largest
+        self.halvings = 0
+        self._make = make
+        self._batches: dict[tuple[int, int], FixedBatch] = {}
+
+    def prepare(self) -> None:
+        """Builds every size beforehand, the largest in both lanes."""
+        size = 1
+        while size <= self.largest:
+            try:
+                self._batch(size, lane=0)
+                if 2 * size > self.largest:
+                    self._batch(size, lane=1)
+            except torch.OutOfMemoryError as error:
+                self._halve(size, error)
+            size *= 2
+
+    @torch.inference_mode()
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Raises torch.OutOfMemoryError if there is no memory even for one picture."""
+        parts: list[tuple[NDArray[np.float32], ...]] = []
+        running: deque[Collect] = deque()
+        start, lane = 0, 0
+        while start < len(pixels):
+            size = self._fitting(len(pixels) - start)
+            try:
+                running.append(self._batch(size, lane).submit(pixels[start : start + size]))
+            except torch.OutOfMemoryError as error:
+                parts += _collected(running, leave=0)
+                self._halve(size, error)
+                continue
+            start, lane = start + size, 1 - lane
+            parts += _collected(running, leave=1)
+        parts += _collected(running, leave=0)
+        return Outputs(*(np.concatenate(output) for output in zip(*parts, strict=True)))
+
+    def batch(self, size: int) -> FixedBatch:
+        """The batch for exactly `size` pictures. Raises torch.OutOfMemoryError."""
+        return self._batch(size, lane=0)
+
+    def _fitting(self, count: int) -> int:
+        """The smallest size that holds so many pictures, or the largest there is."""
+        return min(self.largest, 1 << (count - 1).bit_length())
+
+    def _batch(self, size: int, lane: int) -> FixedBatch:
+        key = (size, lane)
+        if key not in self._batches:
+            self._batches[key] = self._make(size, lane)
+        return self._batches[key]
+
+    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
+        if size == 1:
+            raise error
+        self.largest, self.halvings = size // 2, self.halvings + 1
+        log.warning("out of memory for a batch of %d: %d is the largest from now on", size, self.largest)
+        self._batches = {key: batch for key, batch in self._batches.items() if key[0] <= self.largest}
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _collected(running: "deque[Collect]", leave: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    while len(running) > leave:
+        yield running.popleft()()

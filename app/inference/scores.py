@@ -1,0 +1,64 @@
+"""Engine → what is said about each picture, with a server around it or without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inference.engines.base import Engine
+from model.checkpoint import Checkpoint
+from model.labels import probabilities
+from model.ood_detector import clearly_known
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says about one picture."""
+
+    probabilities: NDArray[np.float32]
+    """[classes]."""
+    logits: NDArray[np.float32]
+    """[classes], before temperature."""
+    maps: NDArray[np.float32]
+    """[classes,3,3], a view into the batch's: class activation maps, as in app.inference.engines.base.Outputs."""
+    ood_score: float | None
+    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
+    out_of_distribution: bool | None
+    """Whether the score is above the engine's threshold."""
+    clearly_known: bool
+    """Whether it is far below, and the answer a confident one."""
+    version: str
+    """Of the checkpoint that says it."""
+
+
+def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
+    """uint8 [n,96,96] → n scores. Raises FloatingPointError for what is no number."""
+    outputs = engine(pixels)
+    rows = probabilities(outputs.logits, engine.temperature, checkpoint.metadata.smoothing)
+    detector, threshold = checkpoint.detector, engine.threshold
+    strange = None if detector is None else detector.score(outputs.logits, outputs.features)
+    if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
+        raise FloatingPointError("the engine gave something that is not a number")
+    parts = zip(rows, outputs.logits, outputs.maps, strict=True)
+    if strange is None or threshold is None:
+        return [Scores(*part, None, None, False, checkpoint.version) for part in parts]
+    clear = clearly_known(rows, strange, threshold)
+    return [
+        Scores(*part, found, found > threshold, known, checkpoint.version)
+        for part, found, known in zip(parts, strange.tolist(), clear.tolist(), strict=True)
+    ]
+
+
+def turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A picture [96,96] turned by 90, 180 and 270° counter-clockwise."""
+    return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
+
+
+def righted(scores: Scores, turned: Sequence[Scores]) -> tuple[Scores, int]:
+    """Of a strange picture the scores by which to answer, and the degrees by which it is turned for that.
+
+    `turned` are those of its `turns`; the least strange is taken if that is clearly a garment.
+    """
+    least, degrees = min(zip(turned, (90, 180, 270), strict=True), key=lambda entry: entry[0].ood_score or 0.0)
+    return (least, degrees) if least.clearly_known else (scores, 0)

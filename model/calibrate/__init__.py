@@ -1,0 +1,1 @@
+"""Temperature and out-of-distribution detector: python -m model.calibrate."""

@@ -1,0 +1,1 @@
+"""Accuracy, calibration, robustness, the model card: python -m model.evaluate."""

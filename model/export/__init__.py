@@ -1,0 +1,1 @@
+"""From a checkpoint to what the engines load: python -m model.export."""

@@ -1,0 +1,1 @@
+"""Pictures that code draws: uploads, scenes, drawn garments, outliers."""

@@ -1,0 +1,1 @@
+"""Garments that code draws, as icons show them."""
