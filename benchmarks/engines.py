@@ -166,7 +166,7 @@ def _accuracy(chosen: Engine, pixels: NDArray[np.uint8], labels: NDArray[np.int6
 
 
 def _time(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) -> tuple[float, float, float]:
-    """Median milliseconds a batch, pictures a second, CPU milliseconds a picture; as app.inference.batcher uses its lanes."""
+    """Median milliseconds a batch, pictures/s, CPU milliseconds a picture; as app.inference.batcher uses its lanes."""
     side_by_side = lanes(chosen) if batch >= SIDE_BY_SIDE else 1
     batches = side_by_side * [np.resize(checkpoint.golden.pixels, (batch, SIZE, SIZE))]
     taken: list[float] = []

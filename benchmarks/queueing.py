@@ -1,7 +1,7 @@
 """How long a request waits: a queue whose server takes all that waits, up to a largest batch.
 
 Arrivals are a Poisson process. A batch of n takes `setup + each·n` seconds and is taken as soon as the server is free,
-without a timer: app.inference.batcher's rule. It is the model of Y. Inoue, "Queueing analysis of GPU-based inference servers with
+without a timer: the batcher's rule. It is the model of Y. Inoue, "Queueing analysis of GPU-based inference servers with
 dynamic batching: a closed-form characterization", Performance Evaluation 147 (2021), which bounds the mean; percentiles
 are found here by running the queue itself. Behind a balancer that sends requests anywhere at random every replica is
 such a queue, for a Poisson process so divided is several; one that asks who is least busy can only be better.

@@ -1,6 +1,6 @@
 """What /openapi.json says beyond what FastAPI finds in the handlers: every status that occurs, bodies read by hand.
 
-Any request may besides be answered 400, 408 or 431 before it reaches a handler (app.http.protocol); 500 would be a defect.
+Any request may besides be answered 400, 408 or 431 before it reaches a handler (app.http.protocol). 500 is a defect.
 """
 
 import warnings

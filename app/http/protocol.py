@@ -120,7 +120,7 @@ class Protocol(HttpToolsProtocol):
             )
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begins a request, or turns it away at the door (app.middleware.early_rejection, in the application's state)."""
+        """Begins a request, or rejects it early (app.middleware.early_rejection)."""
         if self.server_state.draining and cycle is self.cycle:
             cycle.keep_alive = False
         door = self.app_state.get("door")

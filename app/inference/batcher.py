@@ -1,8 +1,8 @@
-"""Many pictures → one batch: a queue (app.inference.admission bounds it) and threads that feed the engine's lanes, no timer.
+"""Many pictures → one batch: a bounded queue, no timer, and threads that feed the engine's lanes.
 
 The event loop forms the batches, once a turn: a lane that is free gets what waits, or its share where others are free
-too (app.inference.lane_schedule). While all are busy the next batch forms, and once it is full the engine may have it ahead. Nobody
-waits for company. A thread is woken once a batch and wakes the event loop once a batch: every hand-over between threads
+too (app.inference.lane_schedule). While all are busy the next batch forms, and once it is full the engine may have it
+ahead. Nobody waits for company. A thread is woken once a batch and wakes the event loop once a batch: every hand-over between threads
 costs as much as decoding a small picture. Each entry carries the way to its own reply, as in Hugging Face's
 text-embeddings-inference, whose queue this one follows in shape.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, EngineFailed, NotReady, ServiceError
-from app.inference.cpu import step_back
+from app.inference.cpu import SIDE_BY_SIDE, step_back
 from app.inference.engine_health import EngineHealth
 from app.inference.lane_schedule import LaneSchedule
 from app.metrics import Metrics
@@ -87,7 +87,10 @@ class Batcher(Generic[Result]):
 
     `ahead` more threads take full batches while all lanes are busy, for the engine to go on without a pause.
 
-    `recover` is called there, as app.inference.engine_health says, after a batch of which nothing succeeded, or while `vitals` doubts.
+    `arriving` counts pictures that are about to be submitted: a small batch waits for them, a turn of the loop or two.
+
+    `recover` is called there, as app.inference.engine_health says, after a batch of which nothing succeeded, or while
+    `vitals` doubts.
 
     Everything but `run` is called in the event loop that `start` was called in.
     """
@@ -102,12 +105,13 @@ class Batcher(Generic[Result]):
         max_batch_size: int,
         max_block_size: int,
         metrics: Metrics,
+        arriving: Callable[[], int] = lambda: 0,
     ) -> None:
         self.max_batch_size = max_batch_size
         self._schedule = LaneSchedule(lanes, ahead, max_batch_size, max_block_size)
         self.vitals = EngineHealth(self._schedule.threads, recover)
         self._run = run
-        self._metrics = metrics
+        self._metrics, self._arriving = metrics, arriving
         self._queue: deque[_Entry[Result]] = deque()
         self._unanswered: set[_Request[Result]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -192,6 +196,9 @@ class Batcher(Generic[Result]):
             self._queue.extendleft(reversed(entries))
         else:
             self._queue.extend(entries)
+        self._dispatch_soon()
+
+    def _dispatch_soon(self) -> None:
         if not self._dispatching:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
@@ -202,6 +209,9 @@ class Batcher(Generic[Result]):
     def _dispatch(self) -> None:
         """Hands out what waits to the threads that may have it; ends them when there will be no more."""
         self._dispatching = False
+        if len(self._queue) < SIDE_BY_SIDE and self._arriving():
+            self._dispatch_soon()  # one batch of all that come together, instead of one each turn
+            return
         while (thread := self._schedule.free) is not None and (share := self._share()):
             batch = [self._queue.popleft() for _ in range(share)]
             self._schedule.begin(thread, len(batch), time.monotonic())

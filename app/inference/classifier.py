@@ -80,6 +80,7 @@ class Classifier:
         self._measured, capacity = _kind(engine), warm_up(engine, checkpoint.golden.pixels)
         self._capacity = capacity
         batch_size = settings.max_batch_size or useful_batch_size(capacity)
+        self._turns = LoopThrottle(AT_A_TIME)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
             self.served.recover,
@@ -88,10 +89,10 @@ class Classifier:
             max_batch_size=batch_size,
             max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
             metrics=metrics,
+            arriving=lambda: self._turns.waiting,
         )
         rate = max(size / seconds for size, seconds in capacity.items())
         self.admission = AdmissionControl(settings.queue_size, ENGINES_PART * rate, settings.request_timeout, metrics)
-        self._turns = LoopThrottle(AT_A_TIME)
         self._decoding = DecodeBudget(LARGEST_AT_ONCE)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in capacity.items())

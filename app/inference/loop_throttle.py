@@ -16,6 +16,11 @@ class LoopThrottle:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._armed = False
 
+    @property
+    def waiting(self) -> int:
+        """Callers whose turn is still to come."""
+        return len(self._waiting)
+
     async def take(self) -> None:
         """Returns when it is the caller's turn: at once, if there are few."""
         loop = asyncio.get_running_loop()

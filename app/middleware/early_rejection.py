@@ -27,7 +27,7 @@ NO_REQUEST: Scope = {"method": "-", "headers": ()}
 
 
 class EarlyRejection:
-    """For app.http.protocol, which asks it with a request's head. `prefix` may be before paths (app.middleware.root_path)."""
+    """Asked by app.http.protocol with the head of a request. `prefix` may be before paths (app.middleware.root_path)."""
 
     def __init__(self, admission: AdmissionControl, journal: RequestLog, prefix: str = "") -> None:
         self._admission, self._journal, self._prefix = admission, journal, prefix

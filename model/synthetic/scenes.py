@@ -1,4 +1,4 @@
-"""Recipes of model.synthetic.uploads for what is around a garment, and for how it lies: turned, padded, plotted, in a badge."""
+"""Recipes for what is around a garment and how it lies: turned, padded, plotted, in a badge."""
 
 import io
 from collections.abc import Callable
