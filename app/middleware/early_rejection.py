@@ -27,7 +27,7 @@ NO_REQUEST: Scope = {"method": "-", "headers": ()}
 
 
 class EarlyRejection:
-    """Asked by app.http.protocol with the head of a request. `prefix` may be before paths (app.middleware.root_path)."""
+    """app.http.protocol asks it with the head of each request. `prefix` may be before paths."""
 
     def __init__(self, admission: AdmissionControl, journal: RequestLog, prefix: str = "") -> None:
         self._admission, self._journal, self._prefix = admission, journal, prefix
