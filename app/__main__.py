@@ -1,16 +1,16 @@
-"""python -m app."""
+"""`python -m app`: serves with the settings of the environment."""
 
 import sys
 
-from app.http.sighup import hold
+from app.http.sighup import block_sighup
 
 
 def main() -> int:
-    """What the process exits with."""
-    hold()
-    from app.http.serve import start  # takes most of a second
+    """Returns the exit status."""
+    block_sighup()
+    from app.http.serve import serve  # takes most of a second
 
-    return start()
+    return serve()
 
 
 if __name__ == "__main__":

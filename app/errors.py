@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and what the client is told.
+"""The errors that clients receive: status, code and title.
 
 ServiceError                     status  code
 ├── BadRequest                      400
@@ -29,13 +29,13 @@ ServiceError                     status  code
 │   └── EngineFailed                     engine-failed
 └── DeadlinePassed                  504  deadline-passed
 
-`code` is stable and meant for programs, `detail` is for people. Nobody but the handler in
-app.api.problems turns these into answers; the client, app.client.errors, turns answers back into these.
+`code` is stable and meant for programs, `detail` is for people. app.api.problems turns these errors into responses;
+app.client.errors turns responses back into these errors.
 """
 
 
 class ServiceError(Exception):
-    """`detail` says what was wrong with this very request."""
+    """`detail` says what was wrong with this request. `headers` are added to the response."""
 
     status: int
     code: str
@@ -52,7 +52,7 @@ class BadRequest(ServiceError):
 
 
 class MalformedRequest(BadRequest):
-    code, title = "malformed-request", "Not a request as HTTP has it"
+    code, title = "malformed-request", "Not a valid HTTP request"
 
 
 class EmptyBody(BadRequest):
@@ -72,7 +72,7 @@ class TooManyPictures(BadRequest):
 
 
 class InvalidRequest(BadRequest):
-    code, title = "invalid-request", "The inference request is not one for this model"
+    code, title = "invalid-request", "The inference request does not fit this model"
 
 
 class UnknownModel(ServiceError):
@@ -80,7 +80,7 @@ class UnknownModel(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    status, code, title = 401, "unauthorized", "A key is needed, and this is none"
+    status, code, title = 401, "unauthorized", "A valid API key is needed"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
@@ -131,7 +131,7 @@ class UndecodablePicture(Unusable):
 
 
 class InvalidParameter(Unusable):
-    code, title = "invalid-parameter", "An option has an unusable value, or is none"
+    code, title = "invalid-parameter", "An unknown option, or an invalid value"
 
 
 class HeadersTooLarge(ServiceError):
@@ -139,7 +139,7 @@ class HeadersTooLarge(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Worth trying again: always with a Retry-After."""
+    """The client should try again after `retry_after` seconds, which Retry-After tells it."""
 
     status = 503
 
@@ -156,7 +156,7 @@ class NotReady(Unavailable):
 
 
 class EngineFailed(Unavailable):
-    code, title = "engine-failed", "The network could not be run on this picture, or is not trusted"
+    code, title = "engine-failed", "The network failed, or answers known pictures wrongly"
 
 
 class DeadlinePassed(ServiceError):

@@ -1,73 +1,72 @@
-"""One line per thing that happens: text for people, JSON for machines, written many at a time."""
+"""Log lines as text for people or JSON for machines, written to stderr in batches."""
 
 import asyncio
 import json
 import logging
+import logging.config
 import sys
 import time
 import warnings
 from typing import Any, Literal
 
-DELAY = 0.05
-"""Seconds a line of less than a warning may wait for others, so that they are written together."""
+MAX_DELAY = 0.05
+"""Seconds for which a line below WARNING may be held back, to be written together with others."""
+
+UNNAMED_FIELDS = ("method", "route", "status", "ms")
+"""Fields of a request's line that text shows without their names, in this order."""
 
 
-def configuration(style: Literal["text", "json"]) -> dict[str, Any]:
-    """For logging.config.dictConfig, in this process and in the workers."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": f"app.logs.{style.capitalize()}"}},
-        "handlers": {"stderr": {"()": "app.logs.Together", "formatter": "line"}},
-        "root": {"level": "INFO", "handlers": ["stderr"]},
-    }
-
-
-def capture_warnings() -> None:
-    """From now on Python's warnings are lines as well."""
+def configure(style: Literal["text", "json"]) -> None:
+    """Sets up the logging of this process, Python's warnings included."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"()": {"text": TextFormatter, "json": JsonFormatter}[style]}},
+            "handlers": {"stderr": {"()": BatchingHandler, "formatter": "line"}},
+            "root": {"level": "INFO", "handlers": ["stderr"]},
+            "loggers": {"uvicorn.access": {"propagate": False}},  # app.middleware.request_monitor logs requests
+        }
+    )
     warnings.formatwarning = lambda message, category, *where: f"{category.__name__}: {message}"
     logging.captureWarnings(True)
 
 
-def record(logger: logging.Logger, fields: dict[str, Any]) -> None:
-    """Logs the fields, at a third of what logger.info costs: it looks for no caller."""
+def log_fields(logger: logging.Logger, fields: dict[str, Any]) -> None:
+    """Logs the fields at INFO. A third of the cost of logger.info, which looks up its caller."""
     if logger.isEnabledFor(logging.INFO):
         logger.handle(logging.LogRecord(logger.name, logging.INFO, "", 0, fields, None, None))
 
 
 def flush() -> None:
-    """Writes what still waits: for the end of the event loop that would have done so."""
+    """Writes the lines that are held back. For the end of the event loop, whose timer would write them."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """2026-01-31 12:00:00,123 INFO app.request: POST /predict 200 3.1 ms …"""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._second, self._written = 0, ""
+        self._second, self._formatted_second = 0, ""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         if int(record.created) != self._second:
             self._second = int(record.created)
-            self._written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        return f"{self._written},{int(record.msecs):03}"
+            self._formatted_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        return f"{self._formatted_second},{int(record.msecs):03}"
 
     def format(self, record: logging.LogRecord) -> str:
         fields = record.msg
         if not isinstance(fields, dict):
             return super().format(record)
-        values = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None and name not in HEAD)
-        head = " ".join(str(fields[name]) for name in HEAD)
-        return f"{self.formatTime(record)} {record.levelname} {record.name}: {head} ms {values}"
+        unnamed = " ".join(str(fields[name]) for name in UNNAMED_FIELDS)
+        named = " ".join(f"{k}={v}" for k, v in fields.items() if v is not None and k not in UNNAMED_FIELDS)
+        return f"{self.formatTime(record)} {record.levelname} {record.name}: {unnamed} ms {named}"
 
 
-HEAD = ("method", "route", "status", "ms")
-"""The fields of a request that need no name."""
-
-
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """{"time": 1769860800.123, "level": "INFO", "logger": "app.request", …}"""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -78,18 +77,18 @@ class Json(logging.Formatter):
         return json.dumps(line)
 
 
-class Together(logging.Handler):
-    """To stderr, the lines of a few milliseconds in one write; one that cannot be written to is no reason to end."""
+class BatchingHandler(logging.Handler):
+    """Writes to stderr, the lines of some milliseconds at once. A line that cannot be written is dropped."""
 
     def __init__(self) -> None:
         super().__init__()
         self._records: list[logging.LogRecord] = []
-        self._waiting = False
+        self._flush_scheduled = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps the record; formatting many in a row takes less time than one between other things."""
+        """Keeps the record. Formatting many in a row takes less time than formatting each between other work."""
         self._records.append(record)
-        if self._waiting and record.levelno < logging.WARNING:
+        if self._flush_scheduled and record.levelno < logging.WARNING:
             return
         try:
             loop = asyncio.get_running_loop() if record.levelno < logging.WARNING else None
@@ -98,13 +97,13 @@ class Together(logging.Handler):
         if loop is None:
             self.flush()
         else:
-            self._waiting = True
-            loop.call_later(DELAY, self.flush)
+            self._flush_scheduled = True
+            loop.call_later(MAX_DELAY, self.flush)
 
     def flush(self) -> None:
-        """Writes what waits."""
+        """Writes the lines that are held back."""
         with self.lock or logging._lock:  # type: ignore[attr-defined]
-            records, self._records, self._waiting = self._records, [], False
+            records, self._records, self._flush_scheduled = self._records, [], False
             lines = "".join(self._line(record) for record in records)
             if lines:
                 try:
@@ -114,7 +113,7 @@ class Together(logging.Handler):
                     pass
 
     def _line(self, record: logging.LogRecord) -> str:
-        """Nothing for a record that cannot be formatted, which logging then reports."""
+        """Empty for a record that cannot be formatted. logging then prints the error."""
         try:
             return self.format(record) + "\n"
         except Exception:

@@ -1,9 +1,8 @@
-"""What can be watched: the Prometheus instruments, fed from where things happen.
+"""The Prometheus metrics of the service.
 
-With several workers each writes its figures to files in the folder that PROMETHEUS_MULTIPROC_DIR names,
-and whichever worker is asked adds them up (prometheus_client's multiprocess mode). A single process also
-shows its memory, CPU time and open files under Prometheus' own names, `process_…`; of several these could
-not be added up (they share pages), and whatever runs them counts them together.
+With several workers, each writes its metrics to files in the directory PROMETHEUS_MULTIPROC_DIR, and the worker that
+answers /metrics adds them up (prometheus_client's multiprocess mode). A single process also shows its memory, CPU time
+and open files as `process_…`. Workers do not: they share memory pages, so a sum would be wrong.
 """
 
 import os
@@ -13,18 +12,34 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-CONFIDENCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+DURATION_BUCKETS = (
+    0.0005,
+    0.001,
+    0.002,
+    0.004,
+    0.008,
+    0.016,
+    0.032,
+    0.064,
+    0.128,
+    0.256,
+    0.512,
+    1.024,
+    2.048,
+    4.096,
+    8.192,
+)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
-DROPPED = ("rejected", "expired", "abandoned", "failed")
+DROP_REASONS = ("rejected", "expired", "abandoned", "failed")
 """Queue full, deadline passed, client gone, engine failed."""
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """One for each start of the application, with a registry of its own."""
+    """One for each application, with its own registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -34,27 +49,27 @@ class Metrics:
             "googlenet_http_requests", "Requests answered.", ["route", "status"], registry=self._registry
         )
         self._request_time = self._histogram(
-            "googlenet_http_request_duration_seconds", "From the request's head to its answer's end.", SECONDS,
+            "googlenet_http_request_duration_seconds", "From the request's head to its answer's end.", DURATION_BUCKETS,
             ["route", "status"],
         )  # fmt: skip
         self.decode_time = self._histogram(
-            "googlenet_decode_duration_seconds", "Decoding and preprocessing of one picture.", SECONDS
+            "googlenet_decode_duration_seconds", "Decoding and preprocessing of one picture.", DURATION_BUCKETS
         )
         self.queue_time = self._histogram(
-            "googlenet_queue_duration_seconds", "Waiting of one picture for the engine.", SECONDS
+            "googlenet_queue_duration_seconds", "Waiting of one picture for the engine.", DURATION_BUCKETS
         )
         self._inference_time = self._histogram(
-            "googlenet_inference_duration_seconds", "The engine's time for one batch.", SECONDS
+            "googlenet_inference_duration_seconds", "The engine's time for one batch.", DURATION_BUCKETS
         )
-        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", SIZES)
+        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
         self._dropped = Counter(
             "googlenet_pictures_dropped", "Pictures without an answer.", ["reason"], registry=self._registry
         )
         self._predictions = Counter("googlenet_predictions", "Answers by class.", ["label"], registry=self._registry)
         self._confidence = self._histogram(
-            "googlenet_prediction_confidence_ratio", "Probability of the class that was answered.", CONFIDENCES
+            "googlenet_prediction_confidence_ratio", "Probability of the class that was answered.", CONFIDENCE_BUCKETS
         )
-        self._strangers = Counter(
+        self._out_of_distribution = Counter(
             "googlenet_out_of_distribution", "Answers flagged as no garment.", registry=self._registry
         )
         self.batch_splits = Counter(
@@ -85,13 +100,14 @@ class Metrics:
             "googlenet_device_memory_used_bytes", "GPU memory in use, whoever uses it.", ["device"], mode="livemax"
         )
         self._memory_limit = self._gauge(
-            "googlenet_device_memory_limit_bytes", "GPU memory there is.", ["device"], mode="livemax"
+            "googlenet_device_memory_limit_bytes", "Total GPU memory.", ["device"], mode="livemax"
         )
-        self._answering: Gauge | None = None
-        self._children = {reason: self._dropped.labels(reason) for reason in DROPPED}
+        self._current_model: Gauge | None = None
+        self._children = {name: self._dropped.labels(name) for name in DROP_REASONS}
+        """By reason or by class: looking a label up for each picture would cost more."""
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """One answered request."""
+        """Counts an answered request. `seconds`: from its headers to the end of its response."""
         key = (route, status)
         if key not in self._requests:
             self._requests[key] = self._request_count.labels(*key), self._request_time.labels(*key)
@@ -100,49 +116,49 @@ class Metrics:
         duration.observe(seconds)
 
     def batch(self, size: int, seconds: float) -> None:
-        """One batch through the engine."""
+        """Counts a batch of `size` pictures, which took the engine `seconds`."""
         self._batch_size.observe(size)
         self._inference_time.observe(seconds)
         self._last_inference.set_to_current_time()
 
     def dropped(self, reason: str, count: int) -> None:
-        """Pictures that get no answer, for one of the reasons in DROPPED."""
+        """Counts pictures without an answer. `reason` is one of DROP_REASONS."""
         self._children[reason].inc(count)
 
     def prediction(self, label: str, confidence: float, out_of_distribution: bool | None) -> None:
-        """One picture's answer."""
+        """Counts a picture's answer."""
         if label not in self._children:
             self._children[label] = self._predictions.labels(label)
         self._children[label].inc()
         self._confidence.observe(confidence)
         if out_of_distribution:
-            self._strangers.inc()
+            self._out_of_distribution.inc()
 
     def model(self, **labels: str) -> None:
-        """Name, version, engine, device and precision of what answers from now on: 1; what did before has 0."""
-        if self._answering:
-            self._answering.set(0)
-        self._answering = self._model.labels(**labels)
-        self._answering.set(1)
+        """Sets the model that answers from now on: its name, version, engine, device and precision."""
+        if self._current_model:
+            self._current_model.set(0)
+        self._current_model = self._model.labels(**labels)
+        self._current_model.set(1)
 
     def device_memory(self, device: str, allocated: int, used: int, limit: int) -> None:
-        """Bytes on the engine's device; never called where it has no memory of its own, and then there is no series."""
+        """Sets bytes on the engine's device. Not called for a CPU, which therefore has no such series."""
         self._memory_allocated.labels(device).set(allocated)
         self._memory_used.labels(device).set(used)
         self._memory_limit.labels(device).set(limit)
 
     def text(self) -> bytes:
-        """The exposition, all workers' figures added up."""
-        return generate_latest(self._of_all_workers())
+        """The metrics of all workers in Prometheus' text format."""
+        return generate_latest(self._registry_of_all_workers())
 
     def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        """The exposition's name, labels and value of everything."""
-        for family in self._of_all_workers().collect():
+        """Name, labels and value of each sample of all workers."""
+        for family in self._registry_of_all_workers().collect():
             for sample in family.samples:
                 yield sample.name, sample.labels, sample.value
 
-    def _of_all_workers(self) -> CollectorRegistry:
-        if FOLDER not in os.environ:
+    def _registry_of_all_workers(self) -> CollectorRegistry:
+        if MULTIPROC_DIR not in os.environ:
             return self._registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -157,10 +173,10 @@ class Metrics:
         return Gauge(name, text, labels or [], multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
 
 
-def forget_the_dead() -> None:
-    """Removes the gauges of workers that are no more; their counters stay."""
-    folder = os.environ.get(FOLDER)
-    for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+def remove_dead_workers() -> None:
+    """Removes the gauges of workers that have ended. Their counters stay."""
+    directory = os.environ.get(MULTIPROC_DIR)
+    for file in Path(directory).glob("gauge_live*_*.db") if directory else ():
         pid = int(file.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)

@@ -18,8 +18,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from app import logs
 from app.api import predict
-from app.http import logs, protocol, write_coalescing
+from app.http import protocol, uvicorn_internals, write_coalescing
 from app.inference import batcher, classifier
 from app.middleware import request_log
 from benchmarks.stub import AtOnce
@@ -29,7 +30,7 @@ FILE = "FASHION_GOOGLENET_STAGES"
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "read and parse the request": [(protocol.Protocol, "data_received")],
-    "middleware and handler": [(protocol.RequestResponseCycle, "run_asgi")],
+    "middleware and handler": [(uvicorn_internals.RequestResponseCycle, "run_asgi")],
     "body and form": [(predict, "read_pictures")],
     "decode and resize": [(classifier.Classifier, "_prepare_tiny")],
     "queue: form batches, hand over": [(batcher.Batcher, "_enqueue"), (batcher.Batcher, "_dispatch")],
@@ -37,7 +38,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "queue: give answers out": [(batcher.Batcher, "_deliver")],
     "answer and its JSON": [(predict.Writer, "__call__"), (predict, "answer")],
     "send": [(write_coalescing.CoalescingTransport, "_send")],
-    "log and metrics of requests": [(request_log.RequestLog, "note"), (logs.Together, "flush")],
+    "log and metrics of requests": [(request_log.RequestLog, "add"), (logs.BatchingHandler, "flush")],
 }
 """Where each begins and ends; what is in none of them is the event loop and the switching between threads."""
 

@@ -16,13 +16,13 @@ PLACES = 100
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/ml/predict", "/ml/predict/"])
 def test_no_more_come_in_at_once_than_there_are_places(path: str) -> None:
     metrics = Metrics()
-    door = EarlyRejection(AdmissionControl(PLACES, 1000, 10, metrics), RequestLog(metrics), "/ml")
+    early_rejection = EarlyRejection(AdmissionControl(PLACES, 1000, 10, metrics), RequestLog(metrics), "/ml")
     request: Scope = {"method": "POST", "path": path, "headers": []}
 
     async def crowds() -> tuple[list[int | None], list[int | None]]:
-        first = [answer and answer[0] for answer in (door.refusal(request) for _ in range(PLACES + 5))]
+        first = [answer and answer[0] for answer in (early_rejection.check(request) for _ in range(PLACES + 5))]
         await asyncio.sleep(0)  # nobody has taken a place
-        return first, [answer and answer[0] for answer in (door.refusal(request) for _ in range(PLACES + 1))]
+        return first, [answer and answer[0] for answer in (early_rejection.check(request) for _ in range(PLACES + 1))]
 
     first, second = asyncio.run(crowds())
     assert first == [None] * PLACES + [503] * 5

@@ -1,1 +1,1 @@
-"""Everything between the socket and ASGI: server, protocol, listener, workers, logs, early rejection."""
+"""The HTTP server: connections, protocol limits, draining and worker processes."""

@@ -1,7 +1,7 @@
-"""A listening socket from which all who wait are accepted at once.
+"""Accepts connections from a listening socket, many per turn of the event loop.
 
-libuv takes one connection each time around the event loop: where a loop turns many away and is slow, a crowd, and the
-probe behind it, would wait for seconds.
+libuv accepts one per turn. While the event loop is busy rejecting requests, a burst of connections, and a health probe
+behind it, would wait for seconds.
 """
 
 import asyncio
@@ -13,71 +13,71 @@ from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
-ALONE, SHARED = 64, 4
-"""Connections that are accepted each time around the event loop, by the only process and where others want some too."""
+ACCEPTS_PER_TURN, ACCEPTS_PER_TURN_SHARED = 64, 4
+"""Connections accepted per turn of the event loop: by the only process, and where other processes share the socket."""
 
-PAUSE = 0.1
-"""Seconds until the next try where none can be had, because too many files are open."""
+RETRY_DELAY = 0.1
+"""Seconds before the next attempt when no connection can be accepted, for example with too many open files."""
 
 
 class Listener:
-    """Takes over a socket that listens already, by its file descriptor; it may be shared with other processes.
+    """Accepts connections from a socket that listens already, given by its file descriptor.
 
-    `protocol` makes a connection's protocol.
+    `protocol` makes a connection's protocol. `shared`: other processes accept from the same socket.
     """
 
     def __init__(self, descriptor: int, protocol: Callable[[], asyncio.BaseProtocol], *, shared: bool) -> None:
         self._socket = socket.socket(fileno=os.dup(descriptor))
         self._socket.setblocking(False)
         self._protocol = protocol
-        self._at_once = SHARED if shared else ALONE
+        self._accepts_per_turn = ACCEPTS_PER_TURN_SHARED if shared else ACCEPTS_PER_TURN
         self._loop = asyncio.get_running_loop()
-        self._beginning: set[asyncio.Task[None]] = set()
-        self._again: asyncio.TimerHandle | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
         self._listen()
 
-    async def close(self, *, leave: bool = False) -> None:
-        """Takes in the connections that the kernel has made already, which closing the port would break.
+    async def close(self, *, accept_pending: bool = True) -> None:
+        """Stops listening. Connections that the kernel has made already are accepted first: closing would reset them.
 
-        They may be left to other processes, if some have the port as well.
+        Without `accept_pending` they are left to the other processes that share the socket.
         """
         self._loop.remove_reader(self._socket)
-        if self._again:
-            self._again.cancel()
+        if self._retry:
+            self._retry.cancel()
         with suppress(OSError):
-            while not leave and self._accept():
+            while accept_pending and self._accept():
                 pass
         self._socket.close()
-        if self._beginning:
-            await asyncio.wait(self._beginning)
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     def _listen(self) -> None:
-        self._loop.add_reader(self._socket, self._take)
+        self._loop.add_reader(self._socket, self._accept_many)
 
-    def _take(self) -> None:
+    def _accept_many(self) -> None:
         try:
-            for _ in range(self._at_once):
+            for _ in range(self._accepts_per_turn):
                 if not self._accept():
                     break
         except OSError as error:
             log.error("no connection can be accepted: %s", error)
             self._loop.remove_reader(self._socket)
-            self._again = self._loop.call_later(PAUSE, self._listen)
+            self._retry = self._loop.call_later(RETRY_DELAY, self._listen)
 
     def _accept(self) -> bool:
-        """Whether there was one, and might be another. Raises OSError where none can be had."""
+        """Accepts one connection. False if none is pending. Raises OSError if it cannot be accepted."""
         try:
             connection, _ = self._socket.accept()
         except BlockingIOError:
             return False
-        except ConnectionError:  # has left
+        except ConnectionError:  # the client has disconnected
             return True
         connection.setblocking(False)
-        task = self._loop.create_task(self._begin(connection))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        task = self._loop.create_task(self._connect(connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
         return True
 
-    async def _begin(self, connection: socket.socket) -> None:
-        with suppress(OSError):  # has left
+    async def _connect(self, connection: socket.socket) -> None:
+        with suppress(OSError):  # the client has disconnected
             await self._loop.connect_accepted_socket(self._protocol, connection)

@@ -1,170 +1,128 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to a client's patience: no connection is held open by doing nothing."""
+"""One HTTP/1.1 connection, with limits: slow, silent and oversized requests are ended."""
 
 import asyncio
 import select
-from typing import Any, cast
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+from typing import Any
 
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
+from app.http.uvicorn_internals import BaseProtocol, Response
 from app.http.write_coalescing import CoalescingTransport
 
-LONGEST_HEAD = 64 * 1024
-"""Bytes of a request's line and headers."""
+MAX_HEADER_BYTES = 64 * 1024
+"""Bytes of a request line and its headers."""
 
-PIPELINED = 64
+MAX_PIPELINED = 64
 """Requests that a connection may send before the first of them is answered."""
 
 WRITE_TIMEOUT = 20.0
-"""Seconds in which a client that does not read its answer loses its connection."""
+"""Seconds after which a client that does not read its response loses its connection."""
 
-TOO_LARGE = HeadersTooLarge(f"the headers have more than {LONGEST_HEAD} bytes")
-
-
-class State(ServerState):
-    """What all connections of a process share."""
-
-    draining = False
-    """Whether every answer ends its connection."""
+TOO_LARGE = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(BaseProtocol):
     """One connection.
 
-    A request's head has to arrive within HEADER_TIMEOUT of connecting, or of its first byte on a connection that
-    is used again. There is a timer only while a head is being waited for: one that comes whole, as they do, costs none.
+    A request's headers have to arrive within HEADER_TIMEOUT of connecting, or of their first byte on a connection that
+    is used again. The timer runs only while headers are missing: headers that arrive in one chunk need none.
     """
 
-    server_state: State
-
-    def __init__(self, config: Any, server_state: State, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._header_timeout: float = config.header_timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._header_timeout: float = config.settings.header_timeout
+        self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._between, self._in_head = True, False
-        """Where the bytes that come next belong: to no request yet; to a request's head."""
-        self._head_bytes = self._piece = self._heads = 0
-        """Bytes of that head; of the piece that is being looked at, and how many heads have begun in it."""
-        self._ends = False
-        """Whether the connection ends with the body that is arriving, whose request has been refused …"""
-        self._deaf = False
-        """… or with the answers that are under way, because what follows them is no request."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being answered; the next one's head may be on its way."""
-        return self.cycle is None or self.cycle.response_complete
+        self._between_requests, self._in_headers = True, False
+        """What the next bytes belong to: not yet a request; a request's headers. Neither: a body."""
+        self._header_bytes = 0
+        """Bytes of these headers that have arrived."""
+        self._chunk_bytes = self._headers_begun = 0
+        """Bytes of the chunk that is being parsed, and how many requests have begun in it."""
+        self._ignore_input = False
+        """Whether the input is not HTTP any more, and the connection closes after the pending responses."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(CoalescingTransport(transport, self.loop, WRITE_TIMEOUT))  # type: ignore[arg-type]
-        self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
+        self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.cycle is not None and not self.cycle.response_complete:
-            leave = cast("dict[str, Any]", self.cycle.scope).get("leave")  # app.api.disconnect
-            if leave:
-                leave()
-        self._end_timer()
+        scope = self.request_scope
+        leave = scope.get("leave") if scope else None  # app.api.disconnect
+        if leave:
+            leave()
+        self._cancel_header_timer()
         if self._write_timer:
             self._write_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignore_input:
             return
-        between, self._piece, self._heads = self._between, len(data), 0
+        between_requests, self._chunk_bytes, self._headers_begun = self._between_requests, len(data), 0
         super().data_received(data)
-        if self._in_head:
-            alone = self._heads == 0 or (self._heads == 1 and between)  # with no other request's bytes in the piece
-            self._head_bytes += len(data) if alone else self._size_of_head()
-            if self._head_bytes > LONGEST_HEAD:
+        if self._in_headers:
+            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and between_requests)
+            self._header_bytes += len(data) if headers_only else self.header_size()
+            if self._header_bytes > MAX_HEADER_BYTES:
                 self.refuse(TOO_LARGE)
-        if self._timer is None and (self._in_head or self.idle):  # idle: the rest of a body that nobody waited for
-            self._timer = self.loop.call_later(self._header_timeout, self._too_slow)
+        if self._header_timer is None and (self._in_headers or self.idle):  # idle: the rest of a body nobody reads
+            self._start_header_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._between, self._in_head, self._head_bytes = False, True, 0
-        self._heads += 1
+        self._between_requests, self._in_headers, self._header_bytes = False, True, 0
+        self._headers_begun += 1
 
     def on_headers_complete(self) -> None:
-        if len(self.pipeline) >= PIPELINED:
-            raise ValueError(f"more than {PIPELINED} requests without waiting for an answer")  # ends the connection
-        if (self._heads == 0 or self._piece > LONGEST_HEAD) and self._size_of_head() > LONGEST_HEAD:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError(f"more than {MAX_PIPELINED} requests without waiting for an answer")  # a parser error
+        began_earlier = self._headers_begun == 0
+        if (began_earlier or self._chunk_bytes > MAX_HEADER_BYTES) and self.header_size() > MAX_HEADER_BYTES:
             raise ValueError(str(TOO_LARGE))
-        if self.transport.is_closing():  # what follows an answer that was the last
+        if self.transport.is_closing():  # the response before was the last
             return
-        if self._timer:
-            self._end_timer()
+        if self._header_timer:
+            self._cancel_header_timer()
         super().on_headers_complete()
-        self._in_head = False
-
-    def _size_of_head(self) -> int:
-        """In bytes, as far as whole lines of it have come."""
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._in_headers = False
 
     def on_message_complete(self) -> None:
-        self._between = True
+        self._between_requests = True
         super().on_message_complete()
-        if self.cycle is not None:
-            cast("dict[str, Any]", self.cycle.scope)["body_arrived"] = True  # app.api.upload.body
-        if self._ends:
+        scope = self.request_scope
+        if scope is not None:
+            scope["body_arrived"] = True  # app.api.upload.body
+        if self.close_after_body:
             self.transport.close()
-            return
-        if self._timer and self.idle:  # the answer was there before the body's end
-            self._end_timer()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        elif self._header_timer and self.idle:  # the response was sent before the body's end
+            self._cancel_header_timer()
+            self.start_keep_alive_timer()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begins a request, or rejects it early (app.middleware.early_rejection)."""
-        if self.server_state.draining and cycle is self.cycle:
-            cycle.keep_alive = False
-        door = self.app_state.get("door")
-        refusal = door.refusal(cycle.scope) if door else None
-        if refusal is None:
-            super()._start_asgi_task(cycle, app)
-            return
-        if not cycle.keep_alive:
-            refusal[1].append((b"connection", b"close"))
-        self._write(*refusal)
-        cycle.response_started = cycle.response_complete = True
-        if cycle.keep_alive:
-            self.on_response_complete()
-        elif cycle.more_body:  # closing at once would throw the answer away with what still comes
-            self._ends = True
-        else:
-            self.transport.close()
+    def early_response(self, scope: dict[str, Any]) -> Response | None:
+        """Rejects a request before the application sees it (app.middleware.early_rejection)."""
+        if self.app_state["draining"]:
+            self.close_after_response()
+        early_rejection = self.app_state.get("early_rejection")
+        response: Response | None = early_rejection.check(scope) if early_rejection else None
+        return response
 
-    def announce_end(self) -> None:
-        """Makes the answer that is being worked on the last of its connection, if it can still say so."""
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-
-    def send_400_response(self, msg: str) -> None:
-        too_large = self._in_head and self._size_of_head() > LONGEST_HEAD
+    def malformed_request(self) -> None:
+        too_large = self._in_headers and self.header_size() > MAX_HEADER_BYTES
         self.refuse(TOO_LARGE if too_large else MalformedRequest("this is no HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:
-        """Answers with the problem and ends the connection; or ends it behind the answers that are under way."""
+        """Answers with the error and closes the connection; after the pending responses, if there are some."""
         if self.transport.is_closing():
             return
-        if not self.idle and not self.cycle.more_body:
-            self.cycle.keep_alive, self._deaf = False, True
+        if not self.idle and self.body_complete:
+            self.close_after_response(started=True)
+            self._ignore_input = True
             return
-        door = self.app_state.get("door")
-        if door and not self._ends:
-            status, headers, body = door.turn_away(error, self.headers if self._in_head else ())
-            self._write(status, [*headers, (b"connection", b"close")], body)
+        early_rejection = self.app_state.get("early_rejection")
+        if early_rejection and not self.close_after_body:
+            status, headers, body = early_rejection.refuse(error, self.headers if self._in_headers else ())
+            self.write_response(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()
-
-    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole answer."""
-        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -176,25 +134,28 @@ class Protocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def timeout_keep_alive_handler(self) -> None:
-        """A request that came while the event loop was held up, whose timers go first, is in time."""
-        if not self._has_unread():
-            super().timeout_keep_alive_handler()
+    def keep_alive_expired(self) -> None:
+        """Spares a request that arrived while the event loop was busy: timers run before input is read."""
+        if not self._has_unread_input():
+            super().keep_alive_expired()
 
-    def _has_unread(self) -> bool:
-        """Whether something has arrived, be it the connection's end, that the event loop will hand over now."""
-        waiting = select.poll()
-        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(waiting.poll(0))
+    def _has_unread_input(self) -> bool:
+        """Whether data, or the connection's end, has arrived that the event loop has not read yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
-    def _too_slow(self) -> None:
-        self._timer = None
-        if self._in_head:
+    def _start_header_timer(self) -> None:
+        self._header_timer = self.loop.call_later(self._header_timeout, self._headers_too_slow)
+
+    def _headers_too_slow(self) -> None:
+        self._header_timer = None
+        if self._in_headers:
             self.refuse(HeadersTooSlow(f"the headers did not arrive within {self._header_timeout:g} s"))
         else:
             self.transport.close()
 
-    def _end_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer:
+            self._header_timer.cancel()
+            self._header_timer = None

@@ -1,17 +1,18 @@
-"""SIGHUP before there is anything to load anew: it waits, where it would end the process."""
+"""Blocks SIGHUP until there is a checkpoint to reload. Its default action would end the process."""
 
 import signal
 
-HANGUP: set[signal.Signals] = {signal.SIGHUP} if hasattr(signal, "SIGHUP") else set()
+SIGHUP: set[signal.Signals] = {signal.SIGHUP} if hasattr(signal, "SIGHUP") else set()
+"""Empty on Windows."""
 
 
-def hold() -> None:
-    """From now on one that comes waits, in this thread and in whatever threads and processes it starts."""
-    if HANGUP:
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANGUP)
+def block_sighup() -> None:
+    """A SIGHUP stays pending in this thread, and in threads and processes that it starts."""
+    if SIGHUP:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGHUP)
 
 
-def release() -> None:
-    """One that came meanwhile is delivered, to the handler that there has to be by now."""
-    if HANGUP:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANGUP)
+def unblock_sighup() -> None:
+    """Delivers a pending SIGHUP. Its handler has to be installed by now."""
+    if SIGHUP:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGHUP)

@@ -1,203 +1,200 @@
-"""Several workers behind one port: keeps them alive, and passes on what the operator wants."""
+"""Several worker processes behind one port: starts them, replaces those that end or hang, and passes signals on."""
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
-
-from app.http.server import Config, Server
-from app.http.sighup import hold, release
+from app.http.server import Server
+from app.http.sighup import block_sighup, unblock_sighup
+from app.logs import configure
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-TICK = 0.1
-"""Seconds between two looks at the workers."""
+SPAWN = multiprocessing.get_context("spawn")
 
-SLOWEST_RESTART = 30.0
-"""Seconds: the pause before a worker that keeps failing is started again doubles up to here."""
+POLL_INTERVAL = 0.1
+"""Seconds between two checks of the workers."""
 
-STEADY = 10.0
-"""Seconds a worker has to have lived for its end not to count as a failing start."""
+MAX_RESTART_DELAY = 30.0
+"""Seconds. The delay before a failing worker is started again doubles up to this."""
+
+STABLE_AFTER = 10.0
+"""Seconds after which a worker's end does not count as a failed start."""
+
+HEARTBEAT_TIMEOUT = 10.0
+"""Seconds without a heartbeat after which a worker is killed. Time in which the supervisor did not run is excluded."""
+
+KILL_DELAY = 5.0
+"""Seconds after the drain limit, or after a second signal, at which workers are killed that have not ended."""
+
+IGNORED = ("SIGQUIT", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
+"""Signals whose default action would end or stop the supervisor."""
 
 
-SILENCE = 10.0
-"""Seconds, of those in which the supervisor itself ran, without a sign of life after which a worker is killed."""
+class Worker:
+    """A process that runs Server, whose event loop sends heartbeats to the supervisor through a pipe."""
 
-MARGIN = 5.0
-"""Seconds beyond the drain limit, and after a second signal, in which a worker may still end by itself."""
-
-
-class Worker(Process):
-    """A process that runs our Server, whose event loop shows the supervisor that it goes round."""
-
-    started = 0.0
-    ready = False
-    """Whether it has served."""
-    silent = 0.0
-    """Seconds since it last showed life, once it is ready."""
-    again_at: float | None = None
-    """When another takes its place; time.monotonic()."""
+    def __init__(self, settings: Settings, port: socket) -> None:
+        self._heartbeats, sender = multiprocessing.Pipe(duplex=False)
+        self._sender = sender  # open until the process has inherited it
+        self._process = SPAWN.Process(target=_run_worker, args=(settings, port, sender))
+        self.started_at = time.monotonic()
+        self.ready = False
+        """Whether its server has started."""
+        self.seconds_silent = 0.0
+        """Time since the last heartbeat, once it is ready."""
+        self.restart_at: float | None = None
+        """time.monotonic() at which a new worker replaces this one, which has ended."""
+        block_sighup()  # inherited: a SIGHUP stays pending until the worker can reload
+        self._process.start()
+        unblock_sighup()
 
     @property
-    def server(self) -> Server:
-        if self._server is None:
-            self._server = Server(self.config)  # type: ignore[arg-type]
-        return self._server  # type: ignore[return-value]
+    def pid(self) -> int | None:
+        return self._process.pid
 
-    def start(self) -> None:
-        self.started = time.monotonic()
-        hold()  # the process begins with it, and a SIGHUP waits until it has something to load anew
-        super().start()
-        release()
+    @property
+    def exit_code(self) -> int | None:
+        """None while the process runs."""
+        return self._process.exitcode
 
-    def target(self, sockets: list[socket] | None = None) -> None:
-        """In the process itself, its whole life."""
-        os.set_blocking(self.child_conn.fileno(), False)
-        self.server.show_life = self._show_life
-        self.server.run(sockets)
-
-    def _show_life(self) -> None:
-        with contextlib.suppress(OSError):  # the supervisor does not listen: app.http.server notices when it is gone
-            self.child_conn.send_bytes(b".")
-
-    def listen(self, seconds: float) -> None:
-        """Called by the supervisor, `seconds` after it last did."""
-        self.silent += seconds if self.ready else 0.0
-        while self.parent_conn.poll():
-            self.parent_conn.recv_bytes()
-            self.ready, self.silent = True, 0.0
-
-    def kill(self) -> None:
-        self.process.kill()
+    def read_heartbeats(self, seconds: float) -> None:
+        """Called by the supervisor, `seconds` after the last call."""
+        self.seconds_silent += seconds if self.ready else 0.0
+        while self._heartbeats.poll():
+            self._heartbeats.recv_bytes()
+            self.ready, self.seconds_silent = True, 0.0
 
     def signal(self, number: int) -> None:
-        """To a worker that may have ended."""
-        if self.process.exitcode is None and self.process.pid is not None:
-            os.kill(self.process.pid, number)
+        """Does nothing if the process has ended."""
+        if self.exit_code is None and self.pid is not None:
+            os.kill(self.pid, number)
 
-    @property
-    def ended(self) -> bool:
-        return self.process.exitcode is not None
+    def kill(self) -> None:
+        self._process.kill()
 
 
-class Supervisor(Multiprocess):
-    """A worker that ends is started again, with growing pauses if it keeps ending, whatever the others do.
+def _run_worker(settings: Settings, port: socket, heartbeats: Connection) -> None:
+    """The worker process."""
+    configure(settings.log_format)
+    os.set_blocking(heartbeats.fileno(), False)
 
-    Only if the first start already fails is the service given up: then it is the settings.
+    def send_heartbeat() -> None:
+        with contextlib.suppress(OSError):  # the supervisor is busy, or has died, which Server.tick notices
+            heartbeats.send_bytes(b".")
+
+    with contextlib.suppress(KeyboardInterrupt):  # how a server ends after SIGINT
+        Server("app.main:app", settings, send_heartbeat=send_heartbeat).run([port])
+
+
+class Supervisor:
+    """Keeps the workers running. A worker that ends is started again, with growing delays if it keeps ending.
+
+    If a worker ends before any of them has started, the settings are wrong and the service ends.
     """
 
-    config: Config
-    processes: list[Worker]  # type: ignore[assignment]
-
-    def __init__(self, config: Config, sockets: list[socket]) -> None:
-        super().__init__(config, sockets)
-        self._pause = 0.0
-        self._served = False
-        self._looked = time.monotonic()
+    def __init__(self, settings: Settings, port: socket) -> None:
+        self._settings, self._port = settings, port
+        self._workers: list[Worker] = []
+        self._stopping = False
+        self._restart_delay = 0.0
+        self._checked_at = time.monotonic()
         self._kill_at: float | None = None
-        """When a worker that has not ended by then is killed; time.monotonic()."""
+        """time.monotonic() at which workers are killed that have not ended; None before they are stopped."""
+        self._served = False
+        self._signals: list[int] = []
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", *IGNORED):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda number, _: self._signals.append(number))
 
-    @property
-    def status(self) -> int:
-        """What the process exits with."""
+    def run(self) -> int:
+        """Returns when all workers have ended: 0, or 1 if none ever started."""
+        self._workers = [Worker(self._settings, self._port) for _ in range(self._settings.workers)]
+        while not self._stopping:
+            time.sleep(POLL_INTERVAL)
+            self._handle_signals()
+            self._check_heartbeats()
+            self._replace_ended()
+        for worker in self._workers:
+            worker.signal(signal.SIGTERM)
+        self._kill_at = time.monotonic() + self._settings.drain_limit + KILL_DELAY
+        self._port.close()  # each worker has a copy; the port closes with the last
+        while any(worker.exit_code is None for worker in self._workers):
+            time.sleep(POLL_INTERVAL)
+            self._handle_signals()
+            if time.monotonic() >= self._kill_at:
+                self._kill_remaining()
         return 0 if self._served else 1
 
-    def run(self) -> None:
-        for _ in range(self.processes_num):
-            self._add(Worker(self.config, self.sockets))
-        while not self.should_exit.wait(TICK):
-            self.handle_signals()
-            self.keep_subprocess_alive()
-        for worker in self.processes:
-            worker.signal(signal.SIGTERM)
-        self._kill_at = time.monotonic() + self.config.drain_limit + MARGIN
-        for port in self.sockets:  # the workers have their own: when they close theirs, it is closed
-            port.close()
-        while not all(worker.ended for worker in self.processes):
-            time.sleep(TICK)
-            self.handle_signals()
-            if time.monotonic() >= self._kill_at:
-                self._kill_all()
+    def _handle_signals(self) -> None:
+        while self._signals:
+            number = self._signals.pop(0)
+            if number in (signal.SIGINT, signal.SIGTERM):
+                self._stop(number)
+            elif number == getattr(signal, "SIGHUP", None):
+                for worker in self._workers:
+                    worker.signal(number)
 
-    def _kill_all(self) -> None:
-        for worker in self.processes:
-            if not worker.ended:
+    def _stop(self, number: int) -> None:
+        """The first signal drains. The second is passed on, and ends the workers at once."""
+        if self._stopping:
+            for worker in self._workers:
+                worker.signal(number)
+            self._kill_at = min(self._kill_at, time.monotonic() + KILL_DELAY) if self._kill_at else None
+        self._stopping = True
+
+    def _check_heartbeats(self) -> None:
+        """Kills workers that have been silent for too long."""
+        now = time.monotonic()
+        seconds, self._checked_at = min(now - self._checked_at, 10 * POLL_INTERVAL), now
+        for worker in self._workers:
+            worker.read_heartbeats(seconds)
+            if worker.seconds_silent > HEARTBEAT_TIMEOUT and worker.exit_code is None:
+                log.error("worker %s has shown no life for %g s, and is killed", worker.pid, HEARTBEAT_TIMEOUT)
+                worker.kill()
+        if not self._served and any(worker.ready for worker in self._workers):
+            self._served = True
+            host, number = self._port.getsockname()[:2]
+            address = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+            log.info("%d workers running on http://%s", self._settings.workers, address)
+
+    def _replace_ended(self) -> None:
+        now = time.monotonic()
+        for i, worker in enumerate(self._workers):
+            if worker.exit_code is None:
+                continue
+            if not self._served:
+                log.error("a worker did not start, giving up")
+                self._stopping = True
+                return
+            if worker.restart_at is None:
+                stable = now - worker.started_at > STABLE_AFTER
+                self._restart_delay = 0.0 if stable else min(MAX_RESTART_DELAY, max(1.0, 2 * self._restart_delay))
+                worker.restart_at = now + self._restart_delay
+                log.warning("worker %s has ended (%s)", worker.pid, worker.exit_code)
+            if now >= worker.restart_at:
+                self._workers[i] = Worker(self._settings, self._port)
+
+    def _kill_remaining(self) -> None:
+        for worker in self._workers:
+            if worker.exit_code is None:
                 log.error("worker %s does not end, and is killed", worker.pid)
                 worker.kill()
 
-    def _listen(self) -> None:
-        """Kills who has been silent for too long. Time in which the supervisor did not run either proves nothing."""
-        now = time.monotonic()
-        seconds, self._looked = min(now - self._looked, 10 * TICK), now
-        for worker in self.processes:
-            worker.listen(seconds)
-            if worker.silent > SILENCE and not worker.ended:
-                log.error("worker %s has shown no life for %g s, and is killed", worker.pid, SILENCE)
-                worker.kill()
 
-    def keep_subprocess_alive(self) -> None:
-        """Replaces who has ended, and who hangs."""
-        self._listen()
-        if not self._served and any(worker.ready for worker in self.processes):
-            self._served = True
-            host, port = self.sockets[0].getsockname()[:2]
-            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            log.info("%d workers running on http://%s", self.processes_num, where)
-        for worker in [worker for worker in self.processes if worker.ended]:
-            if not self._served:
-                log.error("a worker did not start, giving up")
-                self.should_exit.set()
-                return
-            now = time.monotonic()
-            if worker.again_at is None:
-                steady = now - worker.started > STEADY
-                self._pause = 0.0 if steady else min(SLOWEST_RESTART, max(1.0, 2 * self._pause))
-                worker.again_at = now + self._pause
-                log.warning("worker %s has ended (%s)", worker.pid, worker.exitcode)
-            if now >= worker.again_at:
-                self.processes.remove(worker)
-                self._add(Worker(self.config, self.sockets))
-
-    def _add(self, worker: Worker) -> None:
-        worker.start()
-        self.processes.append(worker)
-
-    def handle_int(self) -> None:
-        self._end(signal.SIGINT)
-
-    def handle_term(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: int) -> None:
-        """The first time everything is finished, the second time not."""
-        if self.should_exit.is_set():
-            for worker in self.processes:
-                worker.signal(number)
-            self._kill_at = min(self._kill_at, time.monotonic() + MARGIN) if self._kill_at else None
-        self.should_exit.set()
-
-    def handle_hup(self) -> None:
-        """Each loads the checkpoint anew, in place."""
-        for worker in self.processes:
-            worker.signal(signal.SIGHUP)
-
-    def handle_ttin(self) -> None:
-        """The number of workers is a setting."""
-
-    handle_ttou = handle_ttin
-
-
-def bind(host: str, number: int) -> socket:
-    """The workers' port, on which nobody listens until one of them is ready. Raises OSError."""
-    port = socket(AF_INET6 if ":" in host else AF_INET)
+def bind(host: str, port: int) -> socket:
+    """The workers' socket. A worker listens on it as soon as it is ready. Raises OSError."""
+    bound = socket(AF_INET6 if ":" in host else AF_INET)
     try:
-        port.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        port.bind((host, number))
+        bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        bound.bind((host, port))
     except OSError:
-        port.close()
+        bound.close()
         raise
-    return port
+    return bound

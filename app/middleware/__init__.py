@@ -1,1 +1,1 @@
-"""ASGI middleware: what every request passes before a route."""
+"""ASGI middleware, which every request passes before its route."""

@@ -1,4 +1,4 @@
-"""The API keys, and whether a request has one."""
+"""The configured API keys, and the check of a request's key."""
 
 import hashlib
 import hmac
@@ -10,14 +10,17 @@ from app.settings import Settings
 
 
 class ApiKeys:
-    """The keys that let a request in; they are held and compared as digests, in constant time."""
+    """Holds SHA-256 digests of the keys and compares them in constant time."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key.encode()) for key in keys]
 
     @classmethod
-    def read(cls, settings: Settings) -> "ApiKeys | None":
-        """From the settings, or the file that they name; None if everybody gets in. Raises StartError."""
+    def from_settings(cls, settings: Settings) -> "ApiKeys | None":
+        """The key of the settings, or the keys of the file that they name. None if no key is needed.
+
+        Raises StartError if the file cannot be read or there is no key.
+        """
         if settings.api_key is None:
             return None
         value = settings.api_key.get_secret_value()
@@ -30,18 +33,17 @@ class ApiKeys:
             raise StartError("GOOGLENET_API_KEY is set, but there is no key in it")
         return cls(keys)
 
-    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether X-API-Key or Authorization: Bearer has one of them."""
-        given = b""
+    def accept(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether X-API-Key or Authorization: Bearer carries one of the keys."""
+        key = b""
         for name, value in headers:
             if name == b"x-api-key":
-                given = value
+                key = value
             elif name == b"authorization" and value[:7].lower() == b"bearer ":
-                given = value[7:].strip()
-        digest = _digest(given)
-        return (
-            sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
-        )  # all are compared, whichever fits
+                key = value[7:].strip()
+        digest = _digest(key)
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]  # all, so that the time is constant
+        return any(matches)
 
 
 def _digest(key: bytes) -> bytes:

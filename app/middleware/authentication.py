@@ -1,4 +1,4 @@
-"""Who gets in: API keys, and browsers from other origins only where they are named."""
+"""Access control: API keys, and CORS for browsers on other origins."""
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,7 +8,7 @@ from app.api.paths import route_path
 from app.api.service import Service
 from app.errors import Unauthorized
 
-OPEN = {
+PUBLIC_PATHS = {
     "/",
     "/docs",
     "/openapi.json",
@@ -18,8 +18,8 @@ OPEN = {
     "/v2/health/ready",
     "/v2/health/live",
 }
-OPEN_FOLDERS = ("/web/", "/static-offline-docs/")
-"""What needs no key: probes, and pages that say nothing which is not in the repository."""
+PUBLIC_PREFIXES = ("/web/", "/static-offline-docs/")
+"""Paths that need no key: probes, and pages whose content is in the public repository anyway."""
 
 
 class Authentication:
@@ -28,32 +28,34 @@ class Authentication:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._service: Service | None = None
-        self._entry: ASGIApp = self._check
+        self._with_cors: ASGIApp = self._check_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = scope.get("state", {}).get("service")
-        if service is not self._service:  # the application has been started
+        if service is not self._service:  # the application has started
             self._service = service
-            self._entry = _with_origins(self._check, service.settings.origins) if service else self._check
-        await self._entry(scope, receive, send)
+            self._with_cors = _cors(self._check_key, service.settings.origins) if service else self._check_key
+        await self._with_cors(scope, receive, send)
 
-    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_key(self, scope: Scope, receive: Receive, send: Send) -> None:
         keys = scope.get("state", {}).get("keys")
-        if keys is None or scope["type"] != "http" or self._is_open(route_path(scope)) or keys.admit(scope["headers"]):
-            await self.app(scope, receive, send)
+        needs_key = keys is not None and scope["type"] == "http" and not self._is_public(route_path(scope))
+        if needs_key and not keys.accept(scope["headers"]):
+            error = Unauthorized("send a key as Authorization: Bearer … or X-API-Key")
+            await problems.answer(scope, error)(scope, receive, send)
         else:
-            refused = problems.answer(scope, Unauthorized("send a key as Authorization: Bearer … or X-API-Key"))
-            await refused(scope, receive, send)
+            await self.app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
+    def _is_public(self, path: str) -> bool:
         if path == "/metrics":
             return self._service is not None and self._service.settings.metrics_open
         if path.startswith("/v2/models/"):
             return path.endswith("/ready")
-        return path in OPEN or path.startswith(OPEN_FOLDERS)
+        return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 
-def _with_origins(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """The application behind CORS headers for these origins; without origins, the application itself."""
     if not origins:
         return app
     return CORSMiddleware(

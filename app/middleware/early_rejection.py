@@ -1,6 +1,7 @@
-"""Turns requests away that could not be answered in time, before anything is done for them; and what is no request.
+"""Rejects requests from their headers alone: when the queue is full, and when they are not valid HTTP.
 
-Under twice the load that can be carried, every second request is refused: what that costs is lost for the others.
+At twice the capacity every second request is rejected. Time spent on those is lost for the others, so they are
+answered before their body is read, routed or parsed.
 """
 
 import asyncio
@@ -14,67 +15,68 @@ from app.api.problems import problem
 from app.errors import ServiceError
 from app.inference.admission import AdmissionControl
 from app.middleware.request_log import RequestLog
-from app.middleware.request_monitor import CAREFUL
+from app.middleware.request_monitor import SECURITY_HEADERS
 
-PATHS = {"/predict", "/predict/batch", "/explain"}
-"""Of requests with pictures; others of them meet the same refusal behind their body."""
+PICTURE_PATHS = {"/predict", "/predict/batch", "/explain"}
+"""Routes that are rejected early. Other routes that take pictures check the queue after reading the body."""
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+INVALID_REQUEST: Scope = {"method": "-", "headers": ()}
+"""What the request log shows of a request that is not valid HTTP."""
+
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers and body."""
-
-NO_REQUEST: Scope = {"method": "-", "headers": ()}
-"""Stands in the journal for what is none."""
 
 
 class EarlyRejection:
-    """app.http.protocol asks it with the head of each request. `prefix` may be before paths."""
+    """Called by app.http.protocol. `prefix` is the root path that may precede a route's path."""
 
-    def __init__(self, admission: AdmissionControl, journal: RequestLog, prefix: str = "") -> None:
-        self._admission, self._journal, self._prefix = admission, journal, prefix
-        self._entering = 0
-        """Let in, their handlers not yet begun: many come between two turns of the event loop."""
+    def __init__(self, admission: AdmissionControl, request_log: RequestLog, prefix: str = "") -> None:
+        self._admission, self._request_log, self._prefix = admission, request_log, prefix
+        self._starting = 0
+        """Accepted requests whose handlers have not run yet. Many can arrive in one turn of the event loop."""
 
-    def refusal(self, scope: Scope) -> Answer | None:
-        """The answer to a request that is not let in; None for one that is.
+    def check(self, scope: Scope) -> Response | None:
+        """The rejection of a request that the queue has no room for, else None.
 
-        A browser's from another origin is, for only CORS' own headers make an answer readable to it.
+        Requests from a browser at another origin are not rejected here: the browser shows a response to its page only
+        with CORS headers, which app.middleware.authentication adds.
         """
         if scope["method"] != "POST":
             return None
         path = scope["path"]
         if self._prefix or path.endswith("/"):
             path = strip_prefix(path, self._prefix)
-        if path not in PATHS:
+        if path not in PICTURE_PATHS:
             return None
-        if self._admission.under_way + self._entering < self._admission.bound:
-            if not self._entering:
-                asyncio.get_running_loop().call_soon(self._entered)
-            self._entering += 1
+        if self._admission.under_way + self._starting < self._admission.bound:
+            if not self._starting:
+                asyncio.get_running_loop().call_soon(self._all_started)
+            self._starting += 1
             return None
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
-        request_id = self._journal.id_of(scope["headers"])
-        return self._answer(self._admission.refuse(1), scope, request_id, path)
+        request_id = self._request_log.request_id(scope["headers"])
+        return self._response(self._admission.refuse(1), scope, request_id, path)
 
-    def _entered(self) -> None:
-        self._entering = 0
+    def _all_started(self) -> None:
+        self._starting = 0
 
-    def turn_away(self, error: ServiceError, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
-        """The answer to what is no request, or not a whole one; `headers` are those that have come.
+    def refuse(self, error: ServiceError, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+        """The answer to a request that is not valid HTTP; `headers` are those that have arrived.
 
-        Neither path nor method are noted: they are a stranger's.
+        Its path and method are not logged, because anybody could write anything there.
         """
-        return self._answer(error, NO_REQUEST, self._journal.id_of(headers), "unknown")
+        return self._response(error, INVALID_REQUEST, self._request_log.request_id(headers), "unknown")
 
-    def _answer(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Answer:
-        """Noted as given."""
+    def _response(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Response:
+        """The error's response, which is logged."""
         body = json.dumps(problem(error)).encode()
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", b"%d" % len(body)),
             *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
             (b"x-request-id", request_id),
-            *CAREFUL,
+            *SECURITY_HEADERS,
         ]
-        self._journal.note(scope, request_id, route, error.status, 0.0)
+        self._request_log.add(scope, request_id, route, error.status, 0.0)
         return error.status, headers, body

@@ -1,4 +1,4 @@
-"""What is said about every request: its id, its place in the metrics, its line in the log."""
+"""The request log: gives each request an id, counts it in the metrics and logs it in one line."""
 
 import asyncio
 import itertools
@@ -10,46 +10,49 @@ from typing import Any
 
 from starlette.types import Scope
 
-from app.logs import record
+from app.logs import log_fields
 from app.metrics import Metrics
 
 log = logging.getLogger("app.request")
 
-PLAIN = re.compile(rb"[\w.:@/+=-]{1,128}")
-"""What an id from outside may look like, so that it can be written into a log."""
+SAFE_ID = re.compile(rb"[\w.:@/+=-]{1,128}")
+"""A client's request id that is safe to write into a log."""
 
-NOTHING: Mapping[str, Any] = {}
+SUMMARISED_STATUSES = {429, 503}
+"""Under overload, thousands of requests per second are answered with these."""
 
-REFUSALS = {429, 503}
-"""Statuses that come in storms, all alike."""
+SUMMARY_INTERVAL = 1.0
+"""Seconds whose summarised requests share one line. The first of its kind has a line of its own."""
 
-WINDOW = 1.0
-"""Seconds whose refusals of one kind are summed up in a line, but for the first of a storm."""
+NO_FIELDS: Mapping[str, Any] = {}
 
 
 class RequestLog:
-    """One an application; `metrics` are its own."""
+    """One for each application. `metrics` are the application's."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._prefix = os.urandom(4).hex().encode()
-        self._count = itertools.count(1)
-        self._refused: dict[tuple[str, str, int], int] = {}
-        """By method, route and status: refusals in this window that have no line yet."""
+        self._id_prefix = os.urandom(4).hex().encode()
+        self._next_id = itertools.count(1)
+        self._unlogged: dict[tuple[str, str, int], int] = {}
+        """Method, route and status → requests of this interval that have no line yet."""
 
-    def id_of(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The client's own, if it is fit for a log, or a new one."""
+    def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The client's X-Request-ID if it is safe to log, else a new one."""
         for name, value in headers:
-            if name == b"x-request-id" and PLAIN.fullmatch(value):
+            if name == b"x-request-id" and SAFE_ID.fullmatch(value):
                 return bytes(value)
-        return b"%s-%x" % (self._prefix, next(self._count))
+        return b"%s-%x" % (self._id_prefix, next(self._next_id))
 
-    def note(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
-        """A request that is over. The scope's `seen` is what the handler tells, `gone` that the client left."""
+    def add(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
+        """Counts and logs a finished request.
+
+        `scope["seen"]` holds the handler's fields for the line. `scope["gone"]` means that the client has disconnected.
+        """
         self._metrics.request(route, status, seconds)
-        if status in REFUSALS and self._is_summed_up((scope["method"], route, status)):
+        if status in SUMMARISED_STATUSES and self._is_summarised((scope["method"], route, status)):
             return
-        record(
+        log_fields(
             log,
             {
                 "method": scope["method"],
@@ -57,36 +60,35 @@ class RequestLog:
                 "status": status,
                 "ms": round(1000 * seconds, 1),
                 "id": request_id.decode(),
-                "bytes": _length(scope),
-                **scope.get("seen", NOTHING),
-                **({"client_gone": True} if "gone" in scope else NOTHING),
+                "bytes": _content_length(scope),
+                **scope.get("seen", NO_FIELDS),
+                **({"client_gone": True} if "gone" in scope else NO_FIELDS),
             },
         )
 
-    def sum_up(self) -> None:
-        """A line for each kind of refusal that has been counted; kinds without end here."""
-        refused, self._refused = self._refused, {}
-        for kind, count in refused.items():
+    def log_summaries(self) -> None:
+        """Logs a line for each kind of request that was counted, every SUMMARY_INTERVAL while there are some."""
+        unlogged, self._unlogged = self._unlogged, {}
+        for kind, count in unlogged.items():
             if count:
                 method, route, status = kind
-                record(log, {"method": method, "route": route, "status": status, "ms": 0.0, "count": count})
-                self._refused[kind] = 0
-        if self._refused:
-            asyncio.get_running_loop().call_later(WINDOW, self.sum_up)
+                log_fields(log, {"method": method, "route": route, "status": status, "ms": 0.0, "count": count})
+                self._unlogged[kind] = 0
+        if self._unlogged:
+            asyncio.get_running_loop().call_later(SUMMARY_INTERVAL, self.log_summaries)
 
-    def _is_summed_up(self, kind: tuple[str, str, int]) -> bool:
-        """Whether a line will count this refusal; the first of its kind has one of its own."""
-        if kind in self._refused:
-            self._refused[kind] += 1
+    def _is_summarised(self, kind: tuple[str, str, int]) -> bool:
+        """Whether the next summary counts this request. False for the first of its kind."""
+        if kind in self._unlogged:
+            self._unlogged[kind] += 1
             return True
-        if not self._refused:
-            asyncio.get_running_loop().call_later(WINDOW, self.sum_up)
-        self._refused[kind] = 0
+        if not self._unlogged:
+            asyncio.get_running_loop().call_later(SUMMARY_INTERVAL, self.log_summaries)
+        self._unlogged[kind] = 0
         return False
 
 
-def _length(scope: Scope) -> int | None:
-    """Of the body, as announced."""
+def _content_length(scope: Scope) -> int | None:
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)

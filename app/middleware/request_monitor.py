@@ -1,4 +1,4 @@
-"""Sees every request come and go: times it, gives it an id, has it noted."""
+"""Surrounds every request: gives it an id, measures its time, logs it and adds security headers to its response."""
 
 import asyncio
 import logging
@@ -13,73 +13,72 @@ from app.middleware.request_log import RequestLog
 
 log = logging.getLogger(__name__)
 
-LEFT = 499
-"""The status of a request whose client left before an answer began, as nginx writes it."""
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a request whose client disconnected before the response began."""
 
-CAREFUL = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
-"""With every answer."""
+SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
+"""Of every response."""
 
-PAGES = (b"default-src 'none'; frame-ancestors 'none'", b"no-referrer")
-DOCS = (
+PAGE_POLICY, PAGE_REFERRER = b"default-src 'none'; frame-ancestors 'none'", b"no-referrer"
+"""Content-Security-Policy and Referrer-Policy of HTML pages that set none (app.api.page does)."""
+
+DOCS_POLICY = (
     b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 )
-"""FastAPI's page of documentation has its script in it."""
+"""Of FastAPI's documentation page, which contains an inline script."""
 
 
 class RequestMonitor:
-    """ASGI middleware, the outermost. `journal` is the application's."""
+    """ASGI middleware around authentication and the routes. `request_log` is the application's."""
 
-    def __init__(self, app: ASGIApp, journal: RequestLog) -> None:
-        self.app, self.journal = app, journal
+    def __init__(self, app: ASGIApp, request_log: RequestLog) -> None:
+        self.app, self.request_log = app, request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started, status = time.monotonic(), LEFT
-        request_id = self.journal.id_of(scope["headers"])
+        started, status = time.monotonic(), CLIENT_CLOSED_REQUEST
+        request_id = self.request_log.request_id(scope["headers"])
 
-        async def send_and_see(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
                 headers.append((b"x-request-id", request_id))
-                headers += CAREFUL
-                _restrain_pages(headers, scope["path"])
+                headers += SECURITY_HEADERS
+                _add_page_policy(headers, scope["path"])
             await send(message)
 
         try:
-            await self.app(scope, receive, send_and_see)
-        except asyncio.CancelledError:  # by the server, at the end of its patience
-            if status != LEFT:
+            await self.app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # app.http.server, at the end of the drain limit
+            if status != CLIENT_CLOSED_REQUEST:
                 raise
-            await problems.answer(scope, NotReady("the service is stopping"))(scope, receive, send_and_see)
-        except Exception:  # a defect of ours
-            if status != LEFT:
+            await problems.answer(scope, NotReady("the service is stopping"))(scope, receive, send_with_headers)
+        except Exception:  # a bug
+            if status != CLIENT_CLOSED_REQUEST:
                 raise
             log.exception("%s %s failed", scope["method"], _route(scope))
-            await problems.defect(scope)(scope, receive, send_and_see)
+            await problems.defect(scope)(scope, receive, send_with_headers)
         finally:
             if UPLOADED in scope:
                 scope["state"]["uploads"].end(scope)
-            if "gone" in scope:  # app.api.disconnect and app.api.upload.body say so
-                status = LEFT
-            self.journal.note(scope, request_id, _route(scope), status, time.monotonic() - started)
+            if "gone" in scope:  # set by app.api.disconnect and app.api.upload.body
+                status = CLIENT_CLOSED_REQUEST
+            self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
 
 
-def _restrain_pages(headers: list[tuple[bytes, bytes]], path: str) -> None:
-    """What a page may load and tell, unless it says so itself (app.api.page)."""
-    names = [name for name, _ in headers]
-    if b"content-security-policy" in names or not any(
-        name == b"content-type" and value.startswith(b"text/html") for name, value in headers
-    ):
+def _add_page_policy(headers: list[tuple[bytes, bytes]], path: str) -> None:
+    """Restricts what an HTML page may load and where it may send its address."""
+    if any(name == b"content-security-policy" for name, _ in headers):
         return
-    policy, referrer = PAGES
-    headers.append((b"content-security-policy", DOCS if path.endswith("/docs") else policy))
-    headers.append((b"referrer-policy", referrer))
+    if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+        headers.append((b"content-security-policy", DOCS_POLICY if path.endswith("/docs") else PAGE_POLICY))
+        headers.append((b"referrer-policy", PAGE_REFERRER))
 
 
 def _route(scope: Scope) -> str:
-    """The path as it was registered: no path that a client makes up gets a series of its own."""
+    """The path of the matched route. The path that was requested could be anything, and make new metrics series."""
     return getattr(scope.get("route"), "path", "unknown")

@@ -1,4 +1,4 @@
-"""The path of a request without the prefix that the service is behind, and without a slash at its end."""
+"""Normalises a request's path: the root path that a proxy adds, and a slash at the end."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,9 +6,10 @@ from app.api.paths import strip_prefix
 
 
 class RootPath:
-    """ASGI middleware, the outermost: everything behind it finds the prefix in `root_path` and at the path's beginning.
+    """ASGI middleware around all others but StartMessages.
 
-    So ASGI wants it, whether the proxy takes the prefix off or leaves it; a redirect instead would lose many a body.
+    Behind it `root_path` holds the prefix and `path` starts with it, as ASGI requires, whether or not the proxy removes
+    the prefix. Slashes at the end are removed without a redirect: many clients do not send the body again.
     """
 
     def __init__(self, app: ASGIApp) -> None:

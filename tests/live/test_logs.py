@@ -13,7 +13,7 @@ from live.test_slow_clients import connect
 from live.test_workers import said, wait_until
 from PIL import Image
 
-from app.middleware.request_monitor import CAREFUL
+from app.middleware.request_monitor import SECURITY_HEADERS
 
 PATIENCE = 30.0
 
@@ -102,7 +102,7 @@ def test_what_is_no_request_is_noted_as_every_other(impatient: Server, status: i
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).lower()
     assert answer.startswith(b"http/1.1 %d " % status)
     assert b"\r\nx-request-id: no-request-%d\r\n" % status in answer
-    for name, value in CAREFUL:
+    for name, value in SECURITY_HEADERS:
         assert b"\r\n%s: %s\r\n" % (name, value) in answer
     assert f"app.request: - unknown {status} " in line_with(impatient, f"no-request-{status}")
     assert counted(impatient, status) == before + 1

@@ -183,7 +183,7 @@ def test_a_server_that_wants_a_key(browser: Browser) -> None:
     """It is asked for, a wrong one is said to be wrong, the right one answers what waited, and is kept nowhere."""
     with run_server(GOOGLENET_API_KEY="sesame") as server, opened(browser, server.url) as page:
         one, two = choose(page, BOOT, BAG)
-        expect(one).to_contain_text("A key is needed, and this is none: enter it above")
+        expect(one).to_contain_text("A valid API key is needed: enter it above")
         field = page.get_by_label("This server asks for an API key")
         expect(field).to_be_focused()
         expect(page.get_by_text("That key was refused")).to_be_hidden()

@@ -14,7 +14,7 @@ import pytest
 from conftest import Server, run_server
 from live.test_drain import CLIENTS, Load
 
-from app.http.supervisor import MARGIN, SILENCE
+from app.http.supervisor import HEARTBEAT_TIMEOUT, KILL_DELAY
 from model.checkpoint import Checkpoint
 
 PATIENCE = 60.0
@@ -66,7 +66,7 @@ def test_a_worker_whose_event_loop_stands_still_is_replaced(boot: bytes) -> None
         wait_until(lambda: said(server, "startup complete") == 2)
         stopped = workers(server)[0]
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: said(server, "startup complete") == 3, SILENCE + BACK)
+        wait_until(lambda: said(server, "startup complete") == 3, HEARTBEAT_TIMEOUT + BACK)
         assert said(server, f"worker {stopped} has shown no life") == 1
         assert stopped not in workers(server)
         assert_all_answer(server, boot)
@@ -98,7 +98,7 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end() -> None:
         wait_until(lambda: said(server, "startup complete") == 2)
         os.kill(workers(server)[0], signal.SIGSTOP)
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(2 + MARGIN + BACK)
+        server.process.wait(2 + KILL_DELAY + BACK)
         wait_until(lambda: said(server, "does not end, and is killed") == 1)
 
 

@@ -1,0 +1,50 @@
+"""What the operator reads when the application starts: known errors in one line, a warning under another server."""
+
+import logging
+
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import StartError
+from app.settings import validation_message
+from model.checkpoint import CheckpointError
+
+log = logging.getLogger(__name__)
+
+OTHER_SERVER = (
+    "served by another server than `python -m app`: slow clients, early rejection and draining are not handled"
+)
+
+
+class StartMessages:
+    """ASGI middleware for the lifespan."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            return await self.app(scope, receive, send)
+        if "draining" not in scope.get("state", {}):  # app.http.server sets it
+            log.warning(OTHER_SERVER)
+        failures: list[Message] = []
+
+        async def hold_back_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failures.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, hold_back_failure)
+        except Exception as error:
+            for message in failures:
+                await send({**message, "message": _in_one_line(error) or message["message"]})
+            raise
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """None for an error whose traceback is needed."""
+    if isinstance(error, ValidationError):
+        return validation_message(error)
+    return str(error) if isinstance(error, CheckpointError | StartError) else None
