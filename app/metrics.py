@@ -12,23 +12,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-DURATION_BUCKETS = (
-    0.0005,
-    0.001,
-    0.002,
-    0.004,
-    0.008,
-    0.016,
-    0.032,
-    0.064,
-    0.128,
-    0.256,
-    0.512,
-    1.024,
-    2.048,
-    4.096,
-    8.192,
-)
+DURATION_BUCKETS = tuple(0.0005 * 2**i for i in range(15))
+"""Seconds, from 0.5 ms to 8 s."""
+
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -44,67 +30,53 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
+        self._create_request_metrics()
+        self._create_engine_metrics()
+        self._create_device_metrics()
+
+    def _create_request_metrics(self) -> None:
+        labels = ["route", "status"]
         self._requests: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._request_count = Counter(
-            "googlenet_http_requests", "Requests answered.", ["route", "status"], registry=self._registry
-        )
+        self._request_count = self._counter("googlenet_http_requests", "Requests answered.", labels)
+        name = "googlenet_http_request_duration_seconds"
         self._request_time = self._histogram(
-            "googlenet_http_request_duration_seconds", "From the request's head to its answer's end.", DURATION_BUCKETS,
-            ["route", "status"],
-        )  # fmt: skip
-        self.decode_time = self._histogram(
-            "googlenet_decode_duration_seconds", "Decoding and preprocessing of one picture.", DURATION_BUCKETS
+            name, "From the request's head to its answer's end.", DURATION_BUCKETS, labels
         )
-        self.queue_time = self._histogram(
-            "googlenet_queue_duration_seconds", "Waiting of one picture for the engine.", DURATION_BUCKETS
-        )
-        self._inference_time = self._histogram(
-            "googlenet_inference_duration_seconds", "The engine's time for one batch.", DURATION_BUCKETS
-        )
-        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
-        self._dropped = Counter(
-            "googlenet_pictures_dropped", "Pictures without an answer.", ["reason"], registry=self._registry
-        )
-        self._predictions = Counter("googlenet_predictions", "Answers by class.", ["label"], registry=self._registry)
-        self._confidence = self._histogram(
-            "googlenet_prediction_confidence_ratio", "Probability of the class that was answered.", CONFIDENCE_BUCKETS
-        )
-        self._out_of_distribution = Counter(
-            "googlenet_out_of_distribution", "Answers flagged as no garment.", registry=self._registry
-        )
-        self.batch_splits = Counter(
-            "googlenet_batch_splits", "Batches halved for want of device memory.", registry=self._registry
-        )
-        self.engine_restarts = Counter(
-            "googlenet_engine_restarts",
-            "Engines replaced because they had died or answered wrongly; attempts that failed do not count.",
-            registry=self._registry,
-        )
-        self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
-        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")
-        self._last_inference = self._gauge(
-            "googlenet_last_inference_timestamp_seconds", "When the last batch was done.", mode="livemax"
-        )
-        self._model = self._gauge(
-            "googlenet_model_info",
-            "1 for the network that answers, 0 for one that did.",
-            ["name", "version", "engine", "device", "precision"],
-            mode="livemax",
-        )
-        self._memory_allocated = self._gauge(
-            "googlenet_device_memory_allocated_bytes",
-            "GPU memory that the engines have taken for themselves.",
-            ["device"],
-        )
-        self._memory_used = self._gauge(
-            "googlenet_device_memory_used_bytes", "GPU memory in use, whoever uses it.", ["device"], mode="livemax"
-        )
-        self._memory_limit = self._gauge(
-            "googlenet_device_memory_limit_bytes", "Total GPU memory.", ["device"], mode="livemax"
-        )
-        self._current_model: Gauge | None = None
+        self._predictions = self._counter("googlenet_predictions", "Answers by class.", ["label"])
+        name = "googlenet_prediction_confidence_ratio"
+        self._confidence = self._histogram(name, "Probability of the class that was answered.", CONFIDENCE_BUCKETS)
+        self._out_of_distribution = self._counter("googlenet_out_of_distribution", "Answers flagged as no garment.")
+        self._dropped = self._counter("googlenet_pictures_dropped", "Pictures without an answer.", ["reason"])
         self._children = {name: self._dropped.labels(name) for name in DROP_REASONS}
         """By reason or by class: looking a label up for each picture would cost more."""
+
+    def _create_engine_metrics(self) -> None:
+        name = "googlenet_decode_duration_seconds"
+        self.decode_time = self._histogram(name, "Decoding and preprocessing of one picture.", DURATION_BUCKETS)
+        name = "googlenet_queue_duration_seconds"
+        self.queue_time = self._histogram(name, "Waiting of one picture for the engine.", DURATION_BUCKETS)
+        name = "googlenet_inference_duration_seconds"
+        self._inference_time = self._histogram(name, "The engine's time for one batch.", DURATION_BUCKETS)
+        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
+        self.batch_splits = self._counter("googlenet_batch_splits", "Batches halved for want of device memory.")
+        text = "Engines replaced because they had died or answered wrongly; attempts that failed do not count."
+        self.engine_restarts = self._counter("googlenet_engine_restarts", text)
+        self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
+        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")
+        name = "googlenet_last_inference_timestamp_seconds"
+        self._last_inference = self._gauge(name, "When the last batch was done.", mode="livemax")
+        labels = ["name", "version", "engine", "device", "precision"]
+        text = "1 for the network that answers, 0 for one that did."
+        self._model = self._gauge("googlenet_model_info", text, labels, mode="livemax")
+        self._current_model: Gauge | None = None
+
+    def _create_device_metrics(self) -> None:
+        name, text = "googlenet_device_memory_allocated_bytes", "GPU memory that the engines have taken for themselves."
+        self._memory_allocated = self._gauge(name, text, ["device"])
+        name, text = "googlenet_device_memory_used_bytes", "GPU memory in use by all processes."
+        self._memory_used = self._gauge(name, text, ["device"], mode="livemax")
+        name, text = "googlenet_device_memory_limit_bytes", "Total GPU memory."
+        self._memory_limit = self._gauge(name, text, ["device"], mode="livemax")
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts an answered request. `seconds`: from its headers to the end of its response."""
@@ -163,6 +135,9 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
+
+    def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
+        return Counter(name, text, labels or [], registry=self._registry)
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None

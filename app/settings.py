@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=MAX_PICTURES,
-            description="Pictures in progress, in each worker, before more are refused; above 256, half a second's work",
+            description="Pictures in progress, in each worker, before more are refused; over 256, half a second's work",
         ),
     ] = 1024
     request_timeout: Annotated[PositiveFloat, Field(description="Seconds from the body's arrival to the answer")] = 10.0

@@ -66,7 +66,7 @@ def run_server(*command: str, cwd: Path | None = None, **environment: str) -> It
     url = None
     for line in process.stderr:
         log.append(line)
-        if found := re.search(r'running on (http:[^\s"]+)', line):
+        if found := re.search(r'(?:running on|Listening at:) (http:[^\s"]+)', line):
             url = found[1]
             break
     watchdog.cancel()

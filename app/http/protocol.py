@@ -1,7 +1,6 @@
 """One HTTP/1.1 connection, with limits: slow, silent and oversized requests are ended."""
 
 import asyncio
-import select
 from typing import Any
 
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
@@ -133,17 +132,6 @@ class Protocol(BaseProtocol):
         if self._write_timer:
             self._write_timer.cancel()
             self._write_timer = None
-
-    def keep_alive_expired(self) -> None:
-        """Spares a request that arrived while the event loop was busy: timers run before input is read."""
-        if not self._has_unread_input():
-            super().keep_alive_expired()
-
-    def _has_unread_input(self) -> bool:
-        """Whether data, or the connection's end, has arrived that the event loop has not read yet."""
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
 
     def _start_header_timer(self) -> None:
         self._header_timer = self.loop.call_later(self._header_timeout, self._headers_too_slow)

@@ -20,7 +20,6 @@ from app.http.listener import Listener
 from app.http.protocol import Protocol
 from app.http.sighup import unblock_sighup
 from app.http.uvicorn_internals import BaseServer, Config
-from app.logs import flush
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -81,9 +80,6 @@ class Server(BaseServer):
 
     def on_stop_signal(self, number: int) -> None:
         self._start_draining(self._settings.drain_delay if number == signal.SIGTERM else 0)
-
-    def on_exit(self) -> None:
-        flush()
 
     def tick(self) -> bool:
         draining = self._stop_accepting_at is not None

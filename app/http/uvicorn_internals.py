@@ -6,6 +6,7 @@ tests/http/test_uvicorn_internals.py names what a new version lacks.
 """
 
 import asyncio
+import select
 import signal
 import socket
 from types import FrameType
@@ -13,6 +14,8 @@ from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from app.logs import flush
 
 Config = uvicorn.Config
 """Public."""
@@ -39,11 +42,6 @@ class BaseProtocol(HttpToolsProtocol):
 
     def malformed_request(self) -> None:
         """The parser has rejected the input."""
-        raise NotImplementedError
-
-    def keep_alive_expired(self) -> None:
-        """No request has arrived within the keep-alive timeout. Closes the connection."""
-        super().timeout_keep_alive_handler()
 
     @property
     def idle(self) -> bool:
@@ -95,8 +93,14 @@ class BaseProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Private: the keep-alive timer calls it."""
-        self.keep_alive_expired()
+        """Private: the keep-alive timer calls it.
+
+        Timers run before input is read: a request that arrived while the event loop was busy is in time.
+        """
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if not poll.poll(0):
+            super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         """Private: uvicorn calls it when httptools cannot parse the input."""
@@ -111,11 +115,9 @@ class BaseServer(uvicorn.Server):
 
     async def on_started(self, sockets: list[socket.socket]) -> None:
         """The application has started and uvicorn listens on `sockets`."""
-        raise NotImplementedError
 
     def on_stop_signal(self, number: int) -> None:
         """SIGINT or SIGTERM asks the running server to stop."""
-        raise NotImplementedError
 
     def tick(self) -> bool:
         """Runs every 0.1 s. True stops the server."""
@@ -123,11 +125,6 @@ class BaseServer(uvicorn.Server):
 
     async def drain(self, sockets: list[socket.socket]) -> None:
         """Stops accepting connections and waits for those that are open. `sockets` came from the supervisor."""
-        raise NotImplementedError
-
-    def on_exit(self) -> None:
-        """Runs last. Afterwards uvicorn raises the signal again that stopped the server."""
-        raise NotImplementedError
 
     @property
     def app_state(self) -> dict[str, Any]:
@@ -145,11 +142,11 @@ class BaseServer(uvicorn.Server):
         return set(self.server_state.tasks)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Private: the server's whole life, inside uvicorn's signal handlers."""
+        """Private: the server's whole life. Afterwards uvicorn raises the signal again that stopped it."""
         try:
             await super()._serve(sockets)
         finally:
-            self.on_exit()
+            flush()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Private: starts the application, then listens. The key tells it that this server runs it."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
@@ -53,21 +54,24 @@ class RequestMonitor:
 
         try:
             await self.app(scope, receive, send_with_headers)
-        except asyncio.CancelledError:  # app.http.server, at the end of the drain limit
-            if status != CLIENT_CLOSED_REQUEST:
+        except (asyncio.CancelledError, Exception) as error:
+            if status != CLIENT_CLOSED_REQUEST:  # the response has begun
                 raise
-            await problems.answer(scope, NotReady("the service is stopping"))(scope, receive, send_with_headers)
-        except Exception:  # a bug
-            if status != CLIENT_CLOSED_REQUEST:
-                raise
-            log.exception("%s %s failed", scope["method"], _route(scope))
-            await problems.defect(scope)(scope, receive, send_with_headers)
+            await _error_response(scope, error)(scope, receive, send_with_headers)
         finally:
             if UPLOADED in scope:
                 scope["state"]["uploads"].end(scope)
             if "gone" in scope:  # set by app.api.disconnect and app.api.upload.body
                 status = CLIENT_CLOSED_REQUEST
             self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
+
+
+def _error_response(scope: Scope, error: BaseException) -> Response:
+    """503 to a request that app.http.server has cancelled at the drain limit, 500 after a bug."""
+    if isinstance(error, asyncio.CancelledError):
+        return problems.answer(scope, NotReady("the service is stopping"))
+    log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
+    return problems.defect(scope)
 
 
 def _add_page_policy(headers: list[tuple[bytes, bytes]], path: str) -> None:
