@@ -69,11 +69,8 @@ class Server(BaseServer):
         """time.monotonic() at which unfinished requests are cancelled."""
 
     async def on_started(self, sockets: list[socket.socket]) -> None:
-        """Replaces uvicorn's listeners by our own."""
         shared = self._supervisor is not None
         self._listeners = [Listener(each.fileno(), self._new_connection, shared=shared) for each in sockets]
-        for server in self.servers:
-            server.close()
         if hasattr(signal, "SIGHUP"):  # not on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             unblock_sighup()

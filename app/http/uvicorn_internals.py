@@ -110,11 +110,12 @@ class BaseProtocol(HttpToolsProtocol):
 class BaseServer(uvicorn.Server):
     """One server process. uvicorn installs signal handlers, starts the application and runs the event loop.
 
-    Private: every method and attribute but `run`, `started`, `should_exit` and `config`.
+    Private: all but `run`, `started`, `should_exit` and `config`. Subclasses also use `server_state`, which connections
+    share, and `force_exit`: whether a second signal asks to stop at once.
     """
 
     async def on_started(self, sockets: list[socket.socket]) -> None:
-        """The application has started and uvicorn listens on `sockets`."""
+        """The application has started and `sockets` listen. From now on the subclass accepts their connections."""
 
     def on_stop_signal(self, number: int) -> None:
         """SIGINT or SIGTERM asks the running server to stop."""
@@ -154,6 +155,8 @@ class BaseServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             await self.on_started([listening for server in self.servers for listening in server.sockets])
+            for server in self.servers:
+                server.close()
 
     async def on_tick(self, counter: int) -> bool:
         """Private: uvicorn calls it every 0.1 s, and ends when it returns True."""

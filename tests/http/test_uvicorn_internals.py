@@ -1,4 +1,4 @@
-"""What the service uses of uvicorn and httptools beyond their documented interfaces is still there."""
+"""What the service uses of uvicorn, httptools and FastAPI beyond their documented interfaces is still there."""
 
 import ast
 import asyncio
@@ -8,7 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import fastapi
 import httptools
+import httpx
 import uvicorn
 from packaging.requirements import Requirement
 from uvicorn.lifespan.on import LifespanOn
@@ -86,6 +88,10 @@ def instances() -> dict[str, Any]:
     return asyncio.run(make())
 
 
+def _nothing_to_say(number: int) -> None:
+    """A route's handler."""
+
+
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:
     """An application."""
 
@@ -135,6 +141,23 @@ def test_httptools_parser_calls_the_callbacks() -> None:
     parser.feed_data(b"ab")
     missing = PARSER_CALLBACKS - recorder.called
     assert not missing, f"httptools {httptools.__version__} does not call {', '.join(sorted(missing))}"
+
+
+def test_fastapi_puts_the_matched_route_into_the_scope() -> None:
+    """app.middleware.request_monitor counts and logs requests by it."""
+    found = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await api(scope, receive, send)
+        found.append(getattr(scope.get("route"), "path", "no route"))
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://test") as client:
+            return (await client.get("/pictures/7")).status_code
+
+    api = fastapi.FastAPI()
+    api.get("/pictures/{number}")(_nothing_to_say)
+    assert (asyncio.run(ask()), found) == (200, ["/pictures/{number}"]), f"fastapi {fastapi.__version__} has changed"
 
 
 def test_the_service_overrides_what_uvicorn_calls() -> None:
