@@ -20,79 +20,56 @@ ROOT_PATH_PATTERN = re.compile(r"(/[\w.~-]+)*")
 
 
 class Settings(BaseSettings):
-    """Raises pydantic.ValidationError for an invalid value. `Field` descriptions become docs/settings.md."""
+    """Raises pydantic.ValidationError for an invalid value. The docstrings of the settings become docs/settings.md."""
 
-    model_config = SettingsConfigDict(env_prefix="GOOGLENET_", frozen=True, allow_inf_nan=False)
-
-    host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on")] = 8000
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="Where the network runs; auto takes the GPU if there is one")
-    ] = "auto"
-    engine: Annotated[
-        str,
-        Field(
-            pattern=r"^(auto|cuda|openvino|openvino-int8|torch|[\w.]+:\w+)$",
-            description="auto, cuda, openvino, openvino-int8, torch, or `module:Class` for one of your own",
-        ),
-    ] = "auto"
-    checkpoint: Annotated[Path, Field(description="The trained network, a safetensors file")] = SHIPPED
-    workers: Annotated[
-        PositiveInt, Field(description="Processes behind the port, which share the cores; their metrics are added up")
-    ] = 1
-    max_batch_size: Annotated[
-        PositiveInt | None, Field(description="Largest batch; by default the size that is fastest in warm-up")
-    ] = None
-    queue_size: Annotated[
-        int,
-        Field(
-            ge=MAX_PICTURES,
-            description="Pictures in progress, in each worker, before more are refused; over 256, half a second's work",
-        ),
-    ] = 1024
-    request_timeout: Annotated[PositiveFloat, Field(description="Seconds from the body's arrival to the answer")] = 10.0
-    header_timeout: Annotated[
-        PositiveFloat,
-        Field(description="Seconds from connecting to a request's complete headers; silent connections are closed too"),
-    ] = 10.0
-    body_timeout: Annotated[PositiveFloat, Field(description="Seconds a body may take to arrive")] = 20.0
-    keep_alive: Annotated[
-        PositiveFloat,
-        Field(
-            description="Seconds a connection may be idle after a response; load balancers usually keep theirs for 60"
-        ),
-    ] = 75.0
-    max_upload_bytes: Annotated[PositiveInt, Field(description="Largest body")] = 32 * 1024 * 1024
-    max_pixels: Annotated[
-        PositiveInt,
-        Field(
-            description="Largest picture, in decoded pixels: a large JPEG at reduced scale, a WebP's times 4/3, "
-            "an AVIF's or HEIC's times 5/4 or more"
-        ),
-    ] = 16_000_000
-    api_key: Annotated[
-        SecretStr | None, Field(description="Key that requests need, or `@` and a file with one key a line")
-    ] = None
-    metrics_open: Annotated[bool, Field(description="Whether /metrics needs no key")] = False
-    cors_origins: Annotated[str, Field(description="Comma-separated origins whose web pages may call the service")] = ""
-    root_path: Annotated[
-        str,
-        Field(description="Path prefix, such as /ml, under which a proxy serves this; the proxy may remove it or not"),
-    ] = ""
-    log_format: Annotated[Literal["text", "json"], Field(description="Log lines as text or JSON, one a request")] = (
-        "text"
+    model_config = SettingsConfigDict(
+        env_prefix="GOOGLENET_", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
-    stuck_limit: Annotated[
-        PositiveFloat,
-        Field(description="Seconds without a correct result from a busy engine after which liveness fails"),
-    ] = 60.0
-    drain_delay: Annotated[
-        NonNegativeFloat,
-        Field(description="Seconds for which SIGTERM is followed by normal service, for load balancers to notice"),
-    ] = 2.0
-    drain_limit: Annotated[
-        PositiveFloat, Field(description="Seconds after SIGTERM at which unfinished requests are refused")
-    ] = 20.0
+
+    host: str = "127.0.0.1"
+    """Address to listen on"""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs; auto takes the GPU if there is one"""
+    engine: Annotated[str, Field(pattern=r"^(auto|cuda|openvino|openvino-int8|torch|[\w.]+:\w+)$")] = "auto"
+    """auto, cuda, openvino, openvino-int8, torch, or `module:Class` for one of your own"""
+    checkpoint: Path = SHIPPED
+    """The trained network, a safetensors file"""
+    workers: PositiveInt = 1
+    """Processes behind the port, which share the cores; their metrics are added up"""
+    max_batch_size: PositiveInt | None = None
+    """Largest batch; by default the size that is fastest in warm-up"""
+    queue_size: Annotated[int, Field(ge=MAX_PICTURES)] = 1024
+    """Largest number of pictures in progress in each worker; beyond 256, also at most 0.5 s of work"""
+    request_timeout: PositiveFloat = 10.0
+    """Seconds from the body's arrival to the answer"""
+    header_timeout: PositiveFloat = 10.0
+    """Seconds from connecting to a request's complete headers; silent connections are closed too"""
+    body_timeout: PositiveFloat = 20.0
+    """Seconds a body may take to arrive"""
+    keep_alive: PositiveFloat = 75.0
+    """Seconds a connection may be idle after a response; load balancers usually keep theirs for 60"""
+    max_upload_bytes: PositiveInt = 32 * 1024 * 1024
+    """Largest body"""
+    max_pixels: PositiveInt = 16_000_000
+    """Largest picture in decoded pixels: large JPEGs at reduced scale, WebP times 4/3, AVIF and HEIC times 5/4 or more"""
+    api_key: SecretStr | None = None
+    """Key that requests need, or `@` and a file with one key a line"""
+    metrics_open: bool = False
+    """Whether /metrics needs no key"""
+    cors_origins: str = ""
+    """Comma-separated origins whose web pages may call the service"""
+    root_path: str = ""
+    """Path prefix, such as /ml, of the service behind a proxy, which may remove it from requests or not"""
+    log_format: Literal["text", "json"] = "text"
+    """Log lines as text or JSON, one a request"""
+    stuck_limit: PositiveFloat = 60.0
+    """Seconds without a correct result from the engine after which liveness fails"""
+    drain_delay: NonNegativeFloat = 2.0
+    """Seconds for which SIGTERM is followed by normal service, for load balancers to notice"""
+    drain_limit: PositiveFloat = 20.0
+    """Seconds after SIGTERM at which unfinished requests are refused"""
 
     @field_validator("cors_origins")
     @classmethod
