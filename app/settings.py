@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     max_upload_bytes: PositiveInt = 32 * 1024 * 1024
     """Largest body"""
     max_pixels: PositiveInt = 16_000_000
-    """Largest picture in decoded pixels: large JPEGs at reduced scale, WebP times 4/3, AVIF and HEIC times 5/4 or more"""
+    """Largest picture in decoded pixels: large JPEGs as reduced, WebP times 4/3, AVIF and HEIC times 5/4 or more"""
     api_key: SecretStr | None = None
     """Key that requests need, or `@` and a file with one key a line"""
     metrics_open: bool = False
