@@ -14,8 +14,9 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import direct_routes, explain, health, page, predict, problems, prometheus
-from app.api.openapi import answer_heads
+from app.api import explain, monitoring, page, predict, problems
+from app.api.direct_routes import include_direct_router
+from app.api.openapi import add_head_methods
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
@@ -85,16 +86,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # app.middleware.root_path
     )
-    long = [explain.api, health.api, prometheus.api, page.api, routes.api]
-    answer_heads(app, *long)
-    direct_routes.include(app, predict.api)
-    for router in long:
+    routers = [explain.router, monitoring.router, page.router, routes.router]
+    add_head_methods(app, *routers)
+    include_direct_router(app, predict.router)
+    for router in routers:
         app.include_router(router)
     app.add_middleware(Authentication)
     app.add_middleware(RequestMonitor, journal=journal)
     app.add_middleware(RootPath)
     app.add_middleware(OneLineStartErrors)
-    problems.install(app)
+    problems.add_exception_handlers(app)
     return app
 
 

@@ -64,9 +64,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.cycle is not None and not self.cycle.response_complete:
-            leave = cast("dict[str, Any]", self.cycle.scope).get("leave")  # app.api.disconnect
-            if leave:
-                leave()
+            on_disconnect = cast("dict[str, Any]", self.cycle.scope).get("on_disconnect")  # app.api.disconnect
+            if on_disconnect:
+                on_disconnect()
         self._end_timer()
         if self._write_timer:
             self._write_timer.cancel()

@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
             self._stop_at = now + min(delay, self.config.drain_limit)
             self._limit_at = now + max(0, self.config.drain_limit - LAST_WORDS)
             self.server_state.draining = True
-            self.lifespan.state["draining"] = True  # requests are handed a copy; app.api.health looks at it
+            self.lifespan.state["draining"] = True  # requests are handed a copy; app.api.service looks at it
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s."""
@@ -134,7 +134,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or stop
 
     def _engine_is_stuck(self) -> bool:
-        """As app.api.health has it."""
+        """As app.api.service has it."""
         service = self.lifespan.state.get("service")
         return service is not None and service.stuck
 

@@ -42,7 +42,7 @@ class Authentication:
         if keys is None or scope["type"] != "http" or self._is_open(route_path(scope)) or keys.admit(scope["headers"]):
             await self.app(scope, receive, send)
         else:
-            refused = problems.answer(scope, Unauthorized("send a key as Authorization: Bearer … or X-API-Key"))
+            refused = problems.error_response(scope, Unauthorized("send a key as Authorization: Bearer … or X-API-Key"))
             await refused(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:

@@ -45,7 +45,7 @@ class RequestLog:
         return b"%s-%x" % (self._prefix, next(self._count))
 
     def note(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
-        """A request that is over. The scope's `seen` is what the handler tells, `gone` that the client left."""
+        """A request that is over. The scope may have `log_fields` from the handler, and `client_disconnected`."""
         self._metrics.request(route, status, seconds)
         if status in REFUSALS and self._is_summed_up((scope["method"], route, status)):
             return
@@ -58,8 +58,8 @@ class RequestLog:
                 "ms": round(1000 * seconds, 1),
                 "id": request_id.decode(),
                 "bytes": _length(scope),
-                **scope.get("seen", NOTHING),
-                **({"client_gone": True} if "gone" in scope else NOTHING),
+                **scope.get("log_fields", NOTHING),
+                **({"client_gone": True} if "client_disconnected" in scope else NOTHING),
             },
         )
 

@@ -7,7 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
-from app.api.upload.memory_budget import UPLOADED
+from app.api.upload.memory_budget import RESERVED
 from app.errors import NotReady
 from app.middleware.request_log import RequestLog
 
@@ -54,16 +54,16 @@ class RequestMonitor:
         except asyncio.CancelledError:  # by the server, at the end of its patience
             if status != LEFT:
                 raise
-            await problems.answer(scope, NotReady("the service is stopping"))(scope, receive, send_and_see)
+            await problems.error_response(scope, NotReady("the service is stopping"))(scope, receive, send_and_see)
         except Exception:  # a defect of ours
             if status != LEFT:
                 raise
             log.exception("%s %s failed", scope["method"], _route(scope))
-            await problems.defect(scope)(scope, receive, send_and_see)
+            await problems.internal_error_response(scope)(scope, receive, send_and_see)
         finally:
-            if UPLOADED in scope:
-                scope["state"]["uploads"].end(scope)
-            if "gone" in scope:  # app.api.disconnect and app.api.upload.body say so
+            if RESERVED in scope:
+                scope["state"]["uploads"].release(scope)
+            if "client_disconnected" in scope:  # app.api.disconnect and app.api.upload.body say so
                 status = LEFT
             self.journal.note(scope, request_id, _route(scope), status, time.monotonic() - started)
 
