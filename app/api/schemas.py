@@ -13,7 +13,7 @@ class Options(BaseModel):
     top_k: int | None = Field(None, ge=1, description="Only the k likeliest classes, likeliest first")
     mode: Mode = Field(
         "auto",
-        description="native: the picture as it is; photo: cropped, and inverted if it is light; auto: chosen by the picture",
+        description="native: the picture as it is; photo: cropped, and inverted if light; auto: chosen by the picture",
     )
     background: Ground = Field(
         "auto", description="Brightness of the background, for mode=photo; auto: measured at the border"
