@@ -28,7 +28,7 @@ class DirectRoute(APIRoute):
 
 
 def include_direct_router(app: FastAPI, router: APIRouter) -> None:
-    """Adds the routes to the documentation, and POST requests to them bypass FastAPI's routing.
+    """Adds the routes as FastAPI does, and the middleware that calls their handlers directly.
 
     Must be called before any middleware is added, so that all middleware sees these requests.
     """

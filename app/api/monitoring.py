@@ -21,11 +21,29 @@ router = APIRouter()
 async def ready(request: Request, response: Response) -> schemas.Health:
     """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
     service = Service.from_request(request)
-    response.headers["Cache-Control"] = "no-store"
     reason = await service.unready_reason(request)
-    status = "draining" if is_draining(request) else "unready" if reason else "ready"
     response.status_code = 503 if reason else 200
-    return _health(service, status, reason)
+    response.headers["Cache-Control"] = "no-store"
+    classifier, checkpoint, engine = service.classifier, service.classifier.checkpoint, service.classifier.engine
+    admission, batcher = classifier.admission, classifier.batcher
+    return schemas.Health(
+        status="draining" if is_draining(request) else "unready" if reason else "ready",
+        reason=reason,
+        model=schemas.ServedModel(
+            name=checkpoint.metadata.name,
+            version=checkpoint.version[:12],
+            classes=list(checkpoint.metadata.classes),
+            accuracy=checkpoint.metadata.accuracy,
+        ),
+        engine=schemas.EngineInfo(
+            name=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+            max_batch_size=batcher.max_batch_size,
+            pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
+        ),
+        queue=schemas.Queue(images=batcher.waiting, limit=admission.bound, overloaded=admission.overloaded),
+    )
 
 
 @router.get("/health/live", tags=["Health"], summary="Does the process run?", responses={503: {"model": schemas.Live}})
@@ -49,27 +67,3 @@ async def metrics(request: Request) -> Response:
     classifier.metrics.queue.set(classifier.batcher.waiting)
     classifier.served.measure_memory()
     return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-
-def _health(service: Service, status: str, reason: str | None) -> schemas.Health:
-    classifier = service.classifier
-    checkpoint, engine = classifier.checkpoint, classifier.engine
-    batcher, admission = classifier.batcher, classifier.admission
-    return schemas.Health(
-        status=status,
-        reason=reason,
-        model=schemas.ServedModel(
-            name=checkpoint.metadata.name,
-            version=checkpoint.version[:12],
-            classes=list(checkpoint.metadata.classes),
-            accuracy=checkpoint.metadata.accuracy,
-        ),
-        engine=schemas.EngineInfo(
-            name=engine.name,
-            device=engine.device,
-            precision=engine.precision,
-            max_batch_size=batcher.max_batch_size,
-            pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
-        ),
-        queue=schemas.Queue(images=batcher.waiting, limit=admission.bound, overloaded=admission.overloaded),
-    )

@@ -37,7 +37,7 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
 
 
 async def classify_one(request: Request, options: schemas.Options) -> tuple[Prediction, dict[str, Any]]:
-    """The prediction for the request's picture, also as schemas.Prediction's fields. Raises ServiceError."""
+    """The prediction for the picture in the request, also as the fields of schemas.Prediction. Raises ServiceError."""
     classifier = Service.from_request(request).classifier
     (picture,), options = await read_pictures(request, options, max_pictures=1)
     metadata = classifier.checkpoint.metadata
@@ -86,7 +86,7 @@ def check_top_k(top_k: int | None, metadata: Metadata) -> None:
 
 
 def prediction_fields(prediction: Prediction, metadata: Metadata, top_k: int | None) -> dict[str, Any]:
-    """The fields of schemas.Prediction, which is not built itself: validation would cost time."""
+    """The fields of schemas.Prediction as a dict, which costs less time than building and validating the model."""
     answer, scores = prediction.answer, prediction.answer.result
     preprocessed = prediction.prepared.preprocessed
     values = [round(value, 6) for value in scores.probabilities.tolist()]

@@ -8,7 +8,6 @@ import numpy as np
 
 from app.errors import NotReady, ServiceError
 from app.inference.classifier import Classifier
-from app.inference.engines.base import Engine
 
 RESULT_LIFETIME = 1.0
 """Seconds for which a result is reused."""
@@ -60,18 +59,15 @@ class KnownAnswerProbe:
         difference = float(np.abs(outcome.result.probabilities - engine.golden[index]).max())
         if not difference <= engine.tolerance:  # true for NaN too
             failure = f"a known picture was classified wrongly: a probability is off by {difference:.4f}"
-            self._mark_unhealthy(engine, failure)
+            classifier.distrust(engine, failure)
+            if self._repetition is None or self._repetition.done():
+                self._repetition = asyncio.create_task(self._repeat_until_healthy())
             return failure
         classifier.trust()
         return None
 
-    def _mark_unhealthy(self, engine: Engine, reason: str) -> None:
-        self._classifier.distrust(engine, reason)
-        if self._repetition is None or self._repetition.done():
-            self._repetition = asyncio.create_task(self._repeat_until_healthy())
-
     async def _repeat_until_healthy(self) -> None:
-        """Health must recover even if nobody requests /health."""
+        """The engine must become healthy again even if no request for /health comes."""
         while self._classifier.batcher.vitals.doubt is not None:
             await asyncio.sleep(RESULT_LIFETIME)
             await self.failure()

@@ -40,7 +40,7 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
     """By RFC 7578 and RFC 2046, section 5.1.1. Raises MalformedBody, EmptyBody."""
     if not boundary:
         raise MalformedBody(
-            "the content type multipart/form-data names no boundary; leave the header to what makes the form"
+            "the content type multipart/form-data names no boundary; leave the header to the library that sends it"
         )
     if not body:
         raise EmptyBody("the form is empty")

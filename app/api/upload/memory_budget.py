@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, MutableMapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from app.errors import QueueFull
 
@@ -10,7 +10,7 @@ RESERVED = "uploaded_bytes"
 """Key in a request's scope: how many bytes of the budget it holds."""
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
+Arguments = TypeVarTuple("Arguments")
 
 
 class UploadBudget:
@@ -31,9 +31,7 @@ class UploadBudget:
         """Frees the bytes of a request that has been answered."""
         self._reserved -= scope.pop(RESERVED, 0)
 
-    async def parse_large(
-        self, parse: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
+    async def parse_large(self, parse: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         """Parses in a thread, one body at a time: the result can take many times the memory of the body."""
         async with self._parsing:
-            return await asyncio.to_thread(parse, *args, **kwargs)
+            return await asyncio.to_thread(parse, *arguments)

@@ -48,7 +48,7 @@ HOW_TO_SEND = (
 
 
 async def read_pictures(request: Request, options: Options, max_pictures: int) -> tuple[list[bytes], Options]:
-    """The files of 1 to `max_pictures` pictures, and `options` completed by those in the body.
+    """The files of 1 to `max_pictures` pictures, and the options of query and body together.
 
     Raises ServiceError, RequestValidationError.
     """
@@ -58,18 +58,14 @@ async def read_pictures(request: Request, options: Options, max_pictures: int) -
     is_text = media_type in (JSON, URLENCODED)
     limit = int(settings.max_upload_bytes * TEXT_SCALE) if is_text else settings.max_upload_bytes
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
-
     if media_type == MULTIPART:
         parts = parse_multipart(body, parameters.get(b"boundary"))
     elif len(body) <= INLINE_BYTES or not (is_text or body[:INLINE_BYTES].isascii()):
         parts = _parse_parts(body, media_type)
     else:
         parts = await request.state.uploads.parse_large(_parse_parts, body, media_type)
-
     picture_parts, option_fields = _select(parts, max_pictures)
-    if len(picture_parts) == 1 and picture_parts[0].is_file:
-        pictures = [picture_parts[0].content]
-    elif len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
+    if len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
         pictures = _decode_text(picture_parts, settings.max_upload_bytes)
     else:
         pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, settings.max_upload_bytes)
@@ -77,14 +73,14 @@ async def read_pictures(request: Request, options: Options, max_pictures: int) -
 
 
 def _parse_parts(body: bytes, media_type: bytes) -> list[Part]:
-    """The parts of a body that is no multipart form."""
+    """The parts of a body whose type is not multipart/form-data."""
     if not body:
         raise EmptyBody("send the picture as the body, or in a multipart form")
     if media_type == JSON:
         return _parse_json(body)
     if body.startswith(b"--"):
         raise MalformedBody(
-            "the body is a form of another type than is said; leave Content-Type to what makes the form"
+            "the body is a multipart form, but its type says otherwise; leave Content-Type to the library that sends it"
         )
     if not media_type.startswith(b"image/") and media_type not in DEFAULT_TYPES:
         raise UnsupportedFormat(
@@ -94,7 +90,7 @@ def _parse_parts(body: bytes, media_type: bytes) -> list[Part]:
     if not body.isascii():
         if media_type == URLENCODED and not any(byte in body for byte in (b"\0", b"\r", b"\n")):
             raise MalformedBody(
-                "the picture has lost its line ends and zeros, as by curl -d; use --data-binary, or -F file=@…"
+                "the picture lost its line breaks and zero bytes, as with curl -d; use --data-binary, or -F file=@…"
             )
         return [Part("file", True, body)]
     if media_type in DEFAULT_TYPES and body[:MAX_OPTION].lstrip().startswith(b"{"):
@@ -114,7 +110,7 @@ def _parse_json(body: bytes) -> list[Part]:
             raise InvalidParameter(f"there is no {name[:60]!r} in a request; there are {known}")
         for entry in value if isinstance(value, list) and name in PICTURE_NAMES else [value]:
             if name in PICTURE_NAMES and not isinstance(entry, str):
-                raise MalformedBody(f"{name} is no string: a picture's file is one, in base64 or as a data: URL")
+                raise MalformedBody(f"{name} is no string: send a picture as a string in base64, or as a data: URL")
             if entry is not None:
                 parts.append(Part(name, False, str(entry).encode(errors="replace")))
     return parts
@@ -145,7 +141,7 @@ def _decode_text(parts: list[Part], limit: int) -> list[bytes]:
     for part in parts:
         picture = part.content if part.is_file or not part.content.isascii() else decode_base64(part.content)
         if picture is None:
-            raise MissingPicture(f"{part.name} is text, and no picture: {HOW_TO_SEND}")
+            raise MissingPicture(f"{part.name} is text that is not a picture: {HOW_TO_SEND}")
         pictures.append(picture)
     if sum(map(len, pictures)) > limit:
         raise BodyTooLarge(f"the pictures have more than {limit} bytes")
