@@ -1,6 +1,6 @@
-"""Calls the handlers of the classifying routes directly, without FastAPI's routing and dependency injection.
+"""Routes whose handlers are called directly, without FastAPI's routing and dependency injection.
 
-Those cost as much CPU time as a small picture. FastAPI still documents the routes like any other.
+Those two cost as much CPU time as decoding a small picture. FastAPI still documents the routes like any other.
 """
 
 from collections.abc import Callable, Coroutine

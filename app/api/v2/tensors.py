@@ -95,7 +95,7 @@ def _inputs(inputs: list[dict[str, Any]], binary: memoryview, max_pictures: int)
             tensors[name] = _json_pixels(data, count) if name == "pixels" else _json_files(data, count)
             continue
         if not isinstance(size, int) or not 0 <= size <= len(binary) - position:
-            raise InvalidRequest(f"input {name}: binary_data_size is not a number of bytes that the body has left")
+            raise InvalidRequest(f"input {name}: binary_data_size is not a number of bytes within the body")
         part, position = binary[position : position + size], position + size
         tensors[name] = _binary_pixels(part, count) if name == "pixels" else _binary_files(part, count)
     if position != len(binary):
@@ -120,7 +120,7 @@ def _count(name: str, tensor: dict[str, Any]) -> int:
 
 def _binary_pixels(part: memoryview, count: int) -> NDArray[np.uint8]:
     if len(part) != count * SIZE * SIZE:
-        raise InvalidRequest(f"input pixels has {len(part)} bytes; its shape takes {count * SIZE * SIZE}")
+        raise InvalidRequest(f"input pixels has {len(part)} bytes; its shape needs {count * SIZE * SIZE}")
     return np.frombuffer(part, np.uint8).reshape(count, SIZE, SIZE)
 
 
@@ -137,7 +137,7 @@ def _binary_files(part: memoryview, count: int) -> list[bytes]:
         files.append(bytes(part[start + 4 : end]))
         start = end
     if len(files) != count:
-        raise InvalidRequest(f"input image has {len(files)} elements; its shape takes {count}")
+        raise InvalidRequest(f"input image has {len(files)} elements; its shape needs {count}")
     return files
 
 
@@ -148,7 +148,7 @@ def _json_pixels(data: object, count: int) -> NDArray[np.uint8]:
     if isinstance(data, list) and data and isinstance(data[0], list):
         for length in shape[:-1]:
             if not all(isinstance(row, list) and len(row) == length for row in rows):
-                raise InvalidRequest(f"input pixels: data is not of its shape {list(shape)}, nor flat")
+                raise InvalidRequest(f"input pixels: data neither has the shape {list(shape)} nor is flat")
             rows = [inner for row in rows for inner in row]
     if not all(isinstance(row, list) for row in rows):
         raise InvalidRequest("input pixels: data is not a list of numbers")
