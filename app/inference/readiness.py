@@ -17,7 +17,7 @@ PROBE_TIMEOUT = 4.0
 
 
 class KnownAnswerProbe:
-    """Classifies one of the checkpoint's golden pictures, at most once a second.
+    """Classifies one of the checkpoint's golden pictures, whose right answers are known, at most once a second.
 
     A wrong answer marks the engine unhealthy. The probe then repeats itself until a right answer marks it healthy.
     """
@@ -25,7 +25,7 @@ class KnownAnswerProbe:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._picture_indices = itertools.cycle(range(len(classifier.checkpoint.golden.pixels)))
-        self._check: asyncio.Task[str | None] | None = None
+        self._running: asyncio.Task[str | None] | None = None
         self._reuse_until = 0.0
         self._repetition: asyncio.Task[None] | None = None
 
@@ -34,17 +34,17 @@ class KnownAnswerProbe:
 
         The picture goes through the same queue and engine as every other. Concurrent callers share one check.
         """
-        if self._check is None or (self._check.done() and time.monotonic() >= self._reuse_until):
-            self._check = asyncio.create_task(self._classify_known_picture())
-        return await asyncio.shield(self._check)
+        if self._running is None or (self._running.done() and time.monotonic() >= self._reuse_until):
+            self._running = asyncio.create_task(self._run())
+        return await asyncio.shield(self._running)
 
-    async def _classify_known_picture(self) -> str | None:
+    async def _run(self) -> str | None:
         started = time.monotonic()
-        failure = await self._compare(next(self._picture_indices), started + PROBE_TIMEOUT)
+        failure = await self._classify_known_picture(next(self._picture_indices), started + PROBE_TIMEOUT)
         self._reuse_until = (started if failure is None else time.monotonic()) + RESULT_LIFETIME
         return failure
 
-    async def _compare(self, index: int, deadline: float) -> str | None:
+    async def _classify_known_picture(self, index: int, deadline: float) -> str | None:
         classifier = self._classifier
         served = checkpoint, engine = classifier.served.now
         index %= len(engine.golden)
@@ -55,7 +55,7 @@ class KnownAnswerProbe:
         if isinstance(outcome, ServiceError):
             return f"a known picture was not classified: {outcome.detail}"
         if served is not classifier.served.now:  # replaced meanwhile: it is unknown which of the two engines answered
-            return await self._compare(index, deadline)
+            return await self._classify_known_picture(index, deadline)
         difference = float(np.abs(outcome.result.probabilities - engine.golden[index]).max())
         if not difference <= engine.tolerance:  # true for NaN too
             failure = f"a known picture was classified wrongly: a probability is off by {difference:.4f}"
