@@ -17,6 +17,7 @@ from app.api.v2.responses import encode_response
 from app.api.v2.statistics import statistics
 from app.api.v2.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse_infer_request
 from app.errors import InvalidRequest, UnknownModel
+from app.settings import Settings
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 """Triton's extensions that are completely supported."""
@@ -125,7 +126,7 @@ async def infer(request: Request) -> Response:
     `logits` FP32 [n,classes] and `label` BYTES [n]. All pictures are answered, or none."""
     model = _Model(request)
     classifier = model.service.classifier
-    infer_request = await _read_infer_request(request, model.service)
+    infer_request = await _read_infer_request(request, model.service.settings)
     with cancel_on_disconnect(request):
         scores = await classifier.score(infer_request.tensors)
         if len({score.version for score in scores}) > 1:  # the checkpoint was replaced between two batches
@@ -160,13 +161,12 @@ class _Model:
         return [(name, "BYTES", [-1]) if name == "label" else (name, "FP32", [-1, classes]) for name in OUTPUTS]
 
 
-async def _read_infer_request(request: Request, service: Service) -> InferRequest:
-    settings, max_pictures = service.settings, service.classifier.admission.limit
+async def _read_infer_request(request: Request, settings: Settings) -> InferRequest:
     chunks = await read_body(request, limit=settings.max_upload_bytes, timeout=settings.body_timeout)
     body = bytearray().join(chunks)  # not bytes: the engines need memory that they could write to
     header_length = request.headers.get(HEADER_LENGTH)
     json_bytes = int(header_length[:12]) if header_length and header_length.isdecimal() else len(body)
     if json_bytes <= INLINE_BYTES:
-        return parse_infer_request(body, header_length, max_pictures)
+        return parse_infer_request(body, header_length, settings.queue_size)
     uploads: UploadBudget = request.state.uploads
-    return await uploads.parse_large(parse_infer_request, body, header_length, max_pictures)
+    return await uploads.parse_large(parse_infer_request, body, header_length, settings.queue_size)
