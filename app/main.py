@@ -16,8 +16,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import direct_routes, explain, health, page, predict, problems, prometheus
-from app.api.openapi import answer_heads
+from app.api import explain, monitoring, page, predict, problems
+from app.api.direct_routes import include_direct_router
+from app.api.openapi import add_head_methods
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
@@ -63,16 +64,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=functools.partial(_lifespan, settings=settings, metrics=metrics, request_log=request_log),
         redirect_slashes=False,  # app.middleware.root_path
     )
-    routers = [explain.api, health.api, prometheus.api, page.api, routes.api]
-    answer_heads(app, *routers)
-    direct_routes.include(app, predict.api)
+    routers = [explain.router, monitoring.router, page.router, routes.router]
+    add_head_methods(app, *routers)
+    include_direct_router(app, predict.router)
     for router in routers:
         app.include_router(router)
     app.add_middleware(Authentication)  # the innermost; the last is the outermost
     app.add_middleware(RequestMonitor, request_log=request_log)
     app.add_middleware(RootPath)
     app.add_middleware(StartMessages)
-    problems.install(app)
+    problems.add_exception_handlers(app)
     return app
 
 

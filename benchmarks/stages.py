@@ -36,7 +36,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "queue: form batches, hand over": [(batcher.Batcher, "_enqueue"), (batcher.Batcher, "_dispatch")],
     "engine's threads: stack, score": [(batcher.Batcher, "_answer")],
     "queue: give answers out": [(batcher.Batcher, "_deliver")],
-    "answer and its JSON": [(predict.Writer, "__call__"), (predict, "answer")],
+    "answer and its JSON": [(predict, "prediction_fields"), (predict, "timed_response")],
     "send": [(write_coalescing.CoalescingTransport, "_send")],
     "log and metrics of requests": [(request_log.RequestLog, "add"), (logs.BatchingHandler, "flush")],
 }

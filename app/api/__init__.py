@@ -1,1 +1,1 @@
-"""What the world sees, one file a surface."""
+"""The HTTP API: one module for each group of routes, and what the routes share."""

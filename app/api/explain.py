@@ -1,4 +1,4 @@
-"""POST /explain: as /predict, with where the network saw each class and what it saw at all."""
+"""POST /explain: as /predict, with a class activation map for each class and the picture that the network received."""
 
 import base64
 from io import BytesIO
@@ -11,12 +11,14 @@ from PIL import Image
 
 from app.api import schemas
 from app.api.direct_routes import DirectRoute
-from app.api.predict import ONE_PICTURE, PROBLEMS, answer, classify_one
+from app.api.openapi import ONE_PICTURE
+from app.api.predict import PROBLEMS, classify_one, timed_response
+from app.api.service import Service
 
-api = APIRouter(tags=["Classification"], route_class=DirectRoute)
+router = APIRouter(tags=["Classification"], route_class=DirectRoute)
 
 
-@api.post(
+@router.post(
     "/explain",
     summary="Classify one picture and show why",
     response_model=schemas.Explanation,
@@ -26,22 +28,18 @@ api = APIRouter(tags=["Classification"], route_class=DirectRoute)
 async def explain(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """As /predict, with a class activation map for each class and the picture as the network saw it.
 
-    The maps are exact: the network ends in a mean over 3×3 places and one linear layer, which may as well change
-    places (Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016).
+    The maps are exact: the network ends with a mean over 3×3 positions and a linear layer, whose order does not matter
+    (Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016).
     """
-    prediction, write = await classify_one(request, options)
-    body = write(prediction)
-    maps = dict(zip(write.classes, prediction.answer.result.maps, strict=True))
-    body["maps"] = {name: _rounded(maps[name]) for name in body["probabilities"]}
-    body["seen"] = _data_url(prediction.prepared.preprocessed.pixels)
-    return answer(body)
+    prediction, body = await classify_one(request, options)
+    classes = Service.from_request(request).classifier.checkpoint.metadata.classes
+    maps = dict(zip(classes, prediction.answer.result.maps, strict=True))
+    body["maps"] = {name: maps[name].astype(float).round(4).tolist() for name in body["probabilities"]}
+    body["seen"] = _png_data_url(prediction.prepared.preprocessed.pixels)
+    return timed_response(body)
 
 
-def _rounded(grid: NDArray[np.float32]) -> list[list[float]]:
-    return [[round(value, 4) for value in row] for row in grid.tolist()]
-
-
-def _data_url(pixels: NDArray[np.uint8]) -> str:
+def _png_data_url(pixels: NDArray[np.uint8]) -> str:
     """uint8 [96,96] → data:image/png;base64,…"""
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=1)

@@ -1,6 +1,7 @@
-"""What /openapi.json says beyond what FastAPI finds in the handlers: every status that occurs, bodies read by hand.
+"""Adds to /openapi.json what FastAPI cannot see: bodies that are parsed by hand, error responses, and HEAD requests.
 
-Any request may besides be answered 400, 408 or 431 before it reaches a handler (app.http.protocol). 500 is a defect.
+Any request can also be answered 400, 408 or 431 by app.http.protocol, before it reaches a handler. 500 is not
+documented, because it is always a bug.
 """
 
 import warnings
@@ -10,107 +11,74 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from model.preprocess import SIZE
+from app.api.schemas import Options
+from app.settings import MAX_PICTURES
 
 Responses = dict[int | str, dict[str, Any]]
 
+FILE = {"type": "string", "format": "binary"}
+TEXT = {"type": "string", "description": "A picture's file in base64, or as a data: URL"}
+OPTIONS = Options.model_json_schema()["properties"]
 
-def problems(*statuses: int) -> Responses:
-    """Answers as app.api.problems gives them."""
-    return _responses(statuses, "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+PICTURE_TYPES = (
+    *("image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"),
+    *("image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
+)
+"""Content types of a body that is one picture."""
+
+NOTES = (
+    "In JSON and in text fields a picture is base64 or a data: URL. Options may be fields of the body too; the query "
+    "overrides them. Content-Encoding may be gzip or deflate."
+)
 
 
-def protocol_errors(*statuses: int) -> Responses:
-    """The same under /v2."""
-    error = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-    return _responses(statuses, "application/json", error)
+def problem_responses(*statuses: int) -> Responses:
+    """Responses with the body that app.api.problems writes."""
+    return error_responses(statuses, "application/problem+json", {"$ref": "#/components/schemas/Problem"})
 
 
-def _responses(statuses: tuple[int, ...], media_type: str, schema: dict[str, Any]) -> Responses:
+def error_responses(statuses: tuple[int, ...], media_type: str, schema: dict[str, Any]) -> Responses:
+    """For the argument `responses` of a route."""
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {media_type: {"schema": schema}}}
         for status in statuses
     }
 
 
-def _in_path(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+def _picture_body(description: str, form_field: str, json_key: str, *, many: bool) -> dict[str, Any]:
+    """For the argument `openapi_extra` of a route that takes one picture, or many."""
+
+    def object_schema(key: str, value: dict[str, Any]) -> dict[str, Any]:
+        values = {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_PICTURES}
+        return {"type": "object", "properties": {key: values if many else value, **OPTIONS}, "required": [key]}
+
+    content = {
+        "multipart/form-data": {"schema": object_schema(form_field, FILE)},
+        "application/json": {"schema": {**object_schema(json_key, TEXT), "additionalProperties": False}},
+        "application/x-www-form-urlencoded": {"schema": object_schema(form_field, TEXT)},
+        **{media_type: {"schema": FILE} for media_type in (() if many else PICTURE_TYPES)},
+    }
+    return {"requestBody": {"required": True, "description": f"{description} {NOTES}", "content": content}}
 
 
-_NAME = _in_path("name", "The model's, as /health says it")
-_VERSION = _in_path("version", "The checkpoint's digest, shortened, or 1")
+ONE_PICTURE = _picture_body(
+    "One picture: as the part `file` (or `image`) of a form, where a single file may have any name, as `image` of a "
+    "JSON object, or as the whole body.",
+    *("file", "image"),
+    many=False,
+)
 
-_PARAMETERS = {"type": ["object", "null"]}
-_INPUT = {
-    "type": "object",
-    "required": ["name", "shape", "datatype"],
-    "properties": {
-        "name": {"enum": ["image", "pixels"]},
-        "shape": {
-            "type": "array",
-            "items": {"type": "integer", "minimum": 0},
-            "description": f"[n] of image, [n, {SIZE}, {SIZE}] of pixels",
-        },
-        "datatype": {"enum": ["BYTES", "UINT8"]},
-        "parameters": _PARAMETERS,
-        "data": {"type": "array", "description": "Files in base64, or numbers from 0 to 255"},
-    },
-}
-_OUTPUT = {
-    "type": "object",
-    "required": ["name"],
-    "properties": {"name": {"enum": ["probabilities", "logits", "label"]}, "parameters": _PARAMETERS},
-}
-_BLACK_DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-"""A PNG file of one pixel."""
-
-_INFERENCE = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": ["string", "null"]},
-        "parameters": _PARAMETERS,
-        "inputs": {"type": "array", "minItems": 1, "items": _INPUT},
-        "outputs": {"type": ["array", "null"], "items": _OUTPUT},
-    },
-    "example": {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [_BLACK_DOT]}]},
-}
-_WITH_BINARY = {
-    "type": "string",
-    "format": "binary",
-    "description": "The same JSON, of the length that Inference-Header-Content-Length says, and the tensors behind it",
-}
-
-_INFER_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": _INFERENCE}, "application/octet-stream": {"schema": _WITH_BINARY}},
-}
-_INDEX = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
-
-_ABOUT_MODEL = protocol_errors(401, 404, 503)
-_INFER = protocol_errors(400, 401, 404, 408, 413, 503, 504)
-
-Route = dict[str, Any]
-"""Arguments of a route's decorator."""
-
-MODELS: Route = {"responses": protocol_errors(401, 503)}
-MODEL: Route = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [_NAME]}}
-VERSION: Route = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [_NAME, _VERSION]}}
-INDEX: Route = {
-    "responses": protocol_errors(400, 401, 408, 413, 503),
-    "openapi_extra": {"requestBody": {"content": {"application/json": {"schema": _INDEX}}}},
-}
-INFER: Route = {"responses": _INFER, "openapi_extra": {"parameters": [_NAME], "requestBody": _INFER_BODY}}
-INFER_VERSION: Route = {
-    "responses": _INFER,
-    "openapi_extra": {"parameters": [_NAME, _VERSION], "requestBody": _INFER_BODY},
-}
+MANY_PICTURES = _picture_body(
+    f"Up to {MAX_PICTURES} pictures: as repeated parts `files` of a form, or as a list `images` in JSON.",
+    *("files", "images"),
+    many=True,
+)
 
 
-def answer_heads(app: FastAPI, *routers: APIRouter) -> None:
-    """HEAD wherever there is GET, as uptime monitors ask; the server leaves the body out. In Allow and document too.
+def add_head_methods(app: FastAPI, *routers: APIRouter) -> None:
+    """Makes every GET route answer HEAD, which uptime monitors send, and documents that. The server omits the body.
 
-    Called before the routers are included.
+    Must be called before the routers are included.
     """
     for route in (route for router in (app.router, *routers) for route in router.routes):
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
@@ -120,17 +88,19 @@ def answer_heads(app: FastAPI, *routers: APIRouter) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # GET and HEAD are given one operationId, which is mended here
-                document = generate()
-            for path in document["paths"].values():
-                if "head" in path:
-                    stem = path["get"]["operationId"].rpartition("_")[0]
-                    path["get"]["operationId"] = f"{stem}_get"
-                    path["head"] = {**path.pop("head"), "operationId": f"{stem}_head"}
-                    responses = path["head"]["responses"]
-                    path["head"]["responses"] = {
-                        status: {"description": told["description"]} for status, told in responses.items()
-                    }
+                warnings.simplefilter("ignore")  # FastAPI gives GET and HEAD the same operationId
+                _separate_head(generate())
         return generate()
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way of extending it
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+
+
+def _separate_head(document: dict[str, Any]) -> None:
+    """Gives HEAD its own operationId, and responses without a body."""
+    for path in document["paths"].values():
+        if "head" in path:
+            stem = path["get"]["operationId"].rpartition("_")[0]
+            path["get"]["operationId"] = f"{stem}_get"
+            path["head"] = {**path.pop("head"), "operationId": f"{stem}_head"}
+            responses = path["head"]["responses"].items()
+            path["head"]["responses"] = {status: {"description": r["description"]} for status, r in responses}

@@ -1,4 +1,4 @@
-"""GET /: the page. Its files are in app/web, a few kilobytes that are kept in memory."""
+"""GET /: the web page. Its files are in app/web; the process keeps them in memory."""
 
 import hashlib
 from functools import cache
@@ -18,7 +18,7 @@ TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
 }
-"""What is served, and as what: the system's own table may say anything."""
+"""Served files and their media types, by suffix. The system's own table differs between machines."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -28,39 +28,41 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-api = APIRouter(tags=["Pages"])
+router = APIRouter(tags=["Pages"])
 
 
 class Asset(NamedTuple):
+    """One file of the page."""
+
     body: bytes
     media_type: str
     etag: str
 
 
-@api.get("/", summary="The page", response_class=HTMLResponse, responses={304: {"description": "Not Modified"}})
+@router.get("/", summary="The web page", response_class=HTMLResponse, responses={304: {"description": "Not Modified"}})
 async def page(request: Request) -> Response:
-    return _send(request, "index.html")
+    return _respond(request, "index.html")
 
 
-@api.get("/web/{name:path}", include_in_schema=False)
-async def asset(request: Request, name: str) -> Response:
-    return _send(request, name)
+@router.get("/web/{name:path}", include_in_schema=False)
+async def page_file(request: Request, name: str) -> Response:
+    return _respond(request, name)
 
 
-def _send(request: Request, name: str) -> Response:
-    """The file, or 304 if the browser has this very one. Raises HTTPException 404."""
-    found = _assets().get(name)
-    if found is None:
+def _respond(request: Request, name: str) -> Response:
+    """The file, or 304 if the browser has this version of it. Raises HTTPException 404."""
+    asset = _assets().get(name)
+    if asset is None:
         raise HTTPException(404)
-    headers = {**HEADERS, "ETag": found.etag}
-    if found.etag in request.headers.get("if-none-match", ""):
+    headers = {**HEADERS, "ETag": asset.etag}
+    if asset.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(found.body, headers=headers, media_type=found.media_type)
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
 @cache
 def _assets() -> dict[str, Asset]:
-    """By name, as the page asks for them: app.js, samples/bag.png, …"""
+    """By path relative to app/web, such as samples/bag.png."""
     paths = [path for path in FOLDER.rglob("*") if path.suffix in TYPES]
     return {path.relative_to(FOLDER).as_posix(): _read(path) for path in paths}
 

@@ -1,4 +1,4 @@
-"""What the answers look like, for the documentation and for clients that generate code from it."""
+"""The API's options and answers as pydantic models: for its documentation, generated clients and app.client."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -6,48 +6,50 @@ from model.preprocess import Ground, Mode, Rotation
 
 
 class Options(BaseModel):
-    """What the query of a request may ask for."""
+    """Options of a classification request, in its query or body."""
 
     model_config = ConfigDict(frozen=True)
 
     top_k: int | None = Field(None, ge=1, description="Only the k likeliest classes, likeliest first")
     mode: Mode = Field(
         "auto",
-        description="native: the picture as it is; photo: trimmed, and negated if it is light; auto: by the picture",
+        description="native: the picture as it is; photo: cropped, and inverted if light; auto: chosen by the picture",
     )
-    background: Ground = Field("auto", description="What is behind the garment, for photo; auto: by the border")
+    background: Ground = Field(
+        "auto", description="Brightness of the background, for mode=photo; auto: measured at the border"
+    )
     rotation: Rotation = Field(
         "auto",
-        description="auto: where the picture looks like no garment and one of its quarter turns clearly does, that one "
-        "is answered, with mode=auto; 0: never",
+        description="auto: with mode=auto, a picture that looks like no garment is rotated by 90, 180 or 270 degrees "
+        "if it clearly looks like one then; 0: never",
     )
 
 
 class Preprocessing(BaseModel):
-    """How the picture was brought to what the network sees."""
+    """How the picture was converted to the network's input."""
 
     mode: str = Field(description="native or photo", examples=["native"])
-    inverted: bool = Field(description="Light and dark were exchanged")
+    inverted: bool = Field(description="Whether light and dark were exchanged")
     crop: tuple[int, int, int, int] = Field(description="Left, top, right, bottom in the upright picture's pixels")
-    certain: bool = Field(description="False where the background was hard to tell, or the picture is 0 and 1 alone")
+    certain: bool = Field(description="False if the background was hard to determine, or the picture is only 0 and 1")
     rotation: int = Field(
-        0, description="Degrees by which the picture was turned, counter-clockwise: 0, 90, 180 or 270"
+        0, description="Degrees by which the picture was rotated counter-clockwise: 0, 90, 180 or 270"
     )
 
 
 class Model(BaseModel):
-    """Which network answered."""
+    """The network that answered."""
 
     name: str = Field(examples=["googlenet-fashion-mnist"])
-    version: str = Field(description="The checkpoint's digest, shortened", examples=["3f2a9c41d07b"])
+    version: str = Field(description="The first digits of the checkpoint's SHA-256", examples=["3f2a9c41d07b"])
 
 
 class Timing(BaseModel):
-    """Milliseconds; the same numbers go out as the Server-Timing header."""
+    """Milliseconds. The Server-Timing header has the same numbers."""
 
     decode: float
     queue: float
-    inference: float = Field(description="Of the whole batch the picture was in")
+    inference: float = Field(description="For the whole batch that the picture was in")
 
 
 class Prediction(BaseModel):
@@ -57,70 +59,79 @@ class Prediction(BaseModel):
     class_id: int = Field(ge=0)
     confidence: float = Field(ge=0, le=1, description="Probability of `label`")
     probabilities: dict[str, float] = Field(
-        description="Every class in class order; with top_k the k likeliest, likeliest first"
+        description="All classes in class order; with top_k the k likeliest, likeliest first"
     )
     out_of_distribution: bool | None = Field(
-        description="Most likely no garment, or none the network can judge; null where the checkpoint cannot tell"
+        description="True if the picture probably shows no garment, or none that the network knows; null if the "
+        "checkpoint has no detector"
     )
-    ood_score: float | None = Field(description="How strange the picture is: higher is stranger", examples=[-7.31])
+    ood_score: float | None = Field(description="Higher means less like the training data", examples=[-7.31])
     preprocessing: Preprocessing
     model: Model
     timing_ms: Timing
-    batch_size: int = Field(ge=1, description="How many pictures the network took at once")
+    batch_size: int = Field(ge=1, description="Pictures in the batch that the picture was in")
 
 
 class Explanation(Prediction):
-    """Where in the picture the network saw what."""
+    """A prediction with the evidence for each class."""
 
     maps: dict[str, list[list[float]]] = Field(
         description="Class activation maps of the classes in `probabilities`, three rows of three from top to bottom. "
-        "Raw: a map's mean plus the head's bias is the logit of its class; positive speaks for it, negative against",
+        "Not normalised: a map's mean plus the head's bias is the class's logit. Positive values are evidence for the "
+        "class, negative values against it",
     )
-    seen: str = Field(description="The 96×96 gray picture that the network saw, a PNG as a data URL")
+    seen: str = Field(description="The network's input, 96×96 in gray, as a data URL with a PNG")
 
 
 class Problem(BaseModel):
-    """RFC 9457."""
+    """An error (RFC 9457)."""
 
     type: str
     title: str
     status: int
-    detail: str = Field(description="For people")
+    detail: str = Field(description="For people; may change")
     code: str = Field(description="For programs; stable", examples=["unsupported-format"])
 
 
 class Failed(BaseModel):
-    """Stands in the place of a picture that could not be used."""
+    """The entry of an unusable picture."""
 
     error: Problem
 
 
 class Predictions(BaseModel):
-    """One entry a picture, in the order they were sent."""
+    """One entry for each picture, in the order of the request."""
 
     predictions: list[Prediction | Failed]
 
 
 class ServedModel(Model):
+    """The network that is being served."""
+
     classes: list[str]
-    accuracy: dict[str, float] = Field(description="Fraction right, by split, measured when it was made")
+    accuracy: dict[str, float] = Field(description="Fraction of pictures classified correctly, by split")
 
 
 class EngineInfo(BaseModel):
+    """What runs the network."""
+
     name: str = Field(examples=["torch"])
     device: str = Field(examples=["cpu"])
     precision: str = Field(examples=["fp32"])
     max_batch_size: int
     pictures_per_second: dict[int, float] = Field(
-        description="By those batch sizes that came into question at the start, when they were measured; "
-        "empty once another kind of engine has taken over"
+        description="Measured at the start, by batch size; empty once another kind of engine has replaced the first"
     )
 
 
 class Queue(BaseModel):
+    """The queue in front of the network."""
+
     images: int = Field(description="Pictures waiting")
-    limit: int = Field(description="Pictures under way from which on more are refused, at the present pace")
-    overloaded: bool = Field(description="More would be refused; no reason to be taken out of service")
+    limit: int = Field(description="Pictures in progress at which more are refused; depends on the present speed")
+    overloaded: bool = Field(
+        description="Whether more pictures would be refused now; this does not make the service unready"
+    )
 
 
 class Health(BaseModel):
@@ -134,4 +145,6 @@ class Health(BaseModel):
 
 
 class Live(BaseModel):
+    """Whether the process works or has to be restarted."""
+
     status: str = Field(examples=["alive", "stuck"])

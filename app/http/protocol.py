@@ -47,9 +47,9 @@ class Protocol(BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         scope = self.request_scope
-        leave = scope.get("leave") if scope else None  # app.api.disconnect
-        if leave:
-            leave()
+        on_disconnect = scope.get("on_disconnect") if scope else None  # app.api.disconnect
+        if on_disconnect:
+            on_disconnect()
         self._cancel_header_timer()
         if self._write_timer:
             self._write_timer.cancel()

@@ -42,7 +42,7 @@ class Authentication:
         needs_key = keys is not None and scope["type"] == "http" and not self._is_public(route_path(scope))
         if needs_key and not keys.accept(scope["headers"]):
             error = Unauthorized("send a key as Authorization: Bearer … or X-API-Key")
-            await problems.answer(scope, error)(scope, receive, send)
+            await problems.error_response(scope, error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

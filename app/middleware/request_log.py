@@ -47,7 +47,8 @@ class RequestLog:
     def add(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
         """Counts and logs a finished request.
 
-        `scope["seen"]` holds the handler's fields for the line. `scope["gone"]` means that the client has disconnected.
+        `scope["log_fields"]` holds the handler's fields for the line. `scope["client_disconnected"]` is set if the client
+        has disconnected.
         """
         self._metrics.request(route, status, seconds)
         if status in SUMMARISED_STATUSES and self._is_summarised((scope["method"], route, status)):
@@ -61,8 +62,8 @@ class RequestLog:
                 "ms": round(1000 * seconds, 1),
                 "id": request_id.decode(),
                 "bytes": _content_length(scope),
-                **scope.get("seen", NO_FIELDS),
-                **({"client_gone": True} if "gone" in scope else NO_FIELDS),
+                **scope.get("log_fields", NO_FIELDS),
+                **({"client_gone": True} if "client_disconnected" in scope else NO_FIELDS),
             },
         )
 

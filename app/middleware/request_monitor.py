@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
-from app.api.upload.memory_budget import UPLOADED
+from app.api.upload.memory_budget import RESERVED
 from app.errors import NotReady
 from app.middleware.request_log import RequestLog
 
@@ -59,9 +59,9 @@ class RequestMonitor:
                 raise
             await _error_response(scope, error)(scope, receive, send_with_headers)
         finally:
-            if UPLOADED in scope:
-                scope["state"]["uploads"].end(scope)
-            if "gone" in scope:  # set by app.api.disconnect and app.api.upload.body
+            if RESERVED in scope:
+                scope["state"]["uploads"].release(scope)
+            if "client_disconnected" in scope:  # set by app.api.disconnect and app.api.upload.body
                 status = CLIENT_CLOSED_REQUEST
             self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
 
@@ -69,9 +69,9 @@ class RequestMonitor:
 def _error_response(scope: Scope, error: BaseException) -> Response:
     """503 to a request that app.http.server has cancelled at the drain limit, 500 after a bug."""
     if isinstance(error, asyncio.CancelledError):
-        return problems.answer(scope, NotReady("the service is stopping"))
+        return problems.error_response(scope, NotReady("the service is stopping"))
     log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
-    return problems.defect(scope)
+    return problems.internal_error_response(scope)
 
 
 def _add_page_policy(headers: list[tuple[bytes, bytes]], path: str) -> None:

@@ -1,1 +1,1 @@
-"""From a request body to the files and options in it."""
+"""Reads the pictures and options from a request's body."""

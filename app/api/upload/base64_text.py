@@ -1,31 +1,31 @@
-"""Pictures that are written as text: in base64, or as a data: URL of it."""
+"""Decodes pictures that are sent as text: base64, or a data: URL with base64."""
 
 import binascii
 
 from app.images.decode import SIGNATURE
 from app.images.heif import is_heif
 
-ALPHABET = bytes.maketrans(b"-_", b"+/")
-"""From that of URLs to the usual one (RFC 4648)."""
+URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+"""The last two characters of the two base64 alphabets (RFC 4648)."""
 
-FEWEST_BYTES = 24
-"""Of a picture's file; a word or a short path may be base64 of less."""
+MIN_FILE_BYTES = 24
+"""No picture's file is smaller. Shorter results come from words or paths that happen to be valid base64."""
 
 
-def from_text(text: bytes) -> bytes | None:
-    """The file that a field holds as text; None if it holds something else, a path perhaps."""
+def decode_base64(text: bytes) -> bytes | None:
+    """The file that the text encodes; None if the text is something else, such as a path."""
     head, comma, encoded = text.partition(b",") if text[:5].lower() == b"data:" else (b"", b"", text)
     if comma and not head.rstrip().lower().endswith(b";base64"):
         return None
-    encoded = encoded.translate(ALPHABET, b" \t\r\n")
+    encoded = encoded.translate(URL_SAFE_TO_STANDARD, b" \t\r\n")
     try:
         data = binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4), strict_mode=True)
     except binascii.Error:
         return None
-    return data if comma or len(data) >= FEWEST_BYTES else None
+    return data if comma or len(data) >= MIN_FILE_BYTES else None
 
 
-def sniff(body: bytes) -> bytes | None:
-    """The picture in a body that does not say that it is text; None if there is none in it."""
-    data = from_text(body)
+def decode_if_picture(body: bytes) -> bytes | None:
+    """The file in a body of unknown type; None if the body is not base64 or does not encode a picture."""
+    data = decode_base64(body)
     return data if data is not None and (SIGNATURE.match(data) or is_heif(data)) else None

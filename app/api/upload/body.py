@@ -1,44 +1,53 @@
-"""A request's body, within the limits on bytes and time."""
+"""Reads a request's body, within the limits on bytes and time."""
 
 import asyncio
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.api.upload.memory_budget import UploadBudget
+from app.api.upload.content_encoding import decompress
 from app.errors import BodyTooLarge, BodyTooSlow, MalformedBody
 
-ARRIVED = "body_arrived"
-"""In the scope of a request whose body is whole (app.http.protocol): to set a timer would cost more than to read it."""
+BODY_ARRIVED = "body_arrived"
+"""A key in the scope of a request whose body is complete; app.http.protocol sets it. Such a request needs no timer,
+which would cost more than reading the body."""
 
 
 async def read_body(request: Request, *, limit: int, timeout: float) -> list[bytes]:
-    """The whole body, in pieces. One over the limit is read on for a while, so that its sender gets to read the answer.
+    """The body, decompressed, in pieces for the caller to join. `limit` is in bytes, `timeout` in seconds.
 
-    Raises MalformedBody, BodyTooLarge, BodyTooSlow.
+    Raises BodyTooLarge, BodyTooSlow, MalformedBody, UnsupportedEncoding, QueueFull.
     """
     headers = dict(request.scope["headers"])
     announced = int(headers.get(b"content-length", 0))  # the server has checked that it is a number
     if announced > limit and (announced > 2 * limit or b"expect" in headers):
         raise BodyTooLarge(f"the body has {announced} bytes, more than {limit}", headers={"Connection": "close"})
-    chunks, size = [], 0
-    uploads: UploadBudget | None = getattr(request.state, "uploads", None)
     try:
-        async with asyncio.timeout(None if ARRIVED in request.scope else timeout):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= limit:
-                    chunks.append(chunk)
-                    if uploads is not None:
-                        uploads.add(request.scope, len(chunk))
-                elif size > 2 * limit:
-                    break
+        async with asyncio.timeout(None if BODY_ARRIVED in request.scope else timeout):
+            chunks = await _receive(request, limit)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {timeout:g} s", headers={"Connection": "close"}) from None
     except ClientDisconnect:
-        request.scope["gone"] = True
+        request.scope["client_disconnected"] = True
         raise MalformedBody("the connection ended before the body did") from None
+    if b"content-encoding" in headers:
+        encoding = headers[b"content-encoding"].decode("latin-1")
+        chunks = [await asyncio.to_thread(decompress, b"".join(chunks), encoding, limit)]
+        request.state.uploads.reserve(request.scope, len(chunks[0]))
+    return chunks
+
+
+async def _receive(request: Request, limit: int) -> list[bytes]:
+    """Reads up to twice the limit before refusing: many clients read no answer until they have sent the whole body."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+            request.state.uploads.reserve(request.scope, len(chunk))
+        elif size > 2 * limit:
+            break
     if size > limit:
-        closing = {"Connection": "close"} if size > 2 * limit else {}
-        raise BodyTooLarge(f"the body has more than {limit} bytes", headers=closing)
+        headers = {"Connection": "close"} if size > 2 * limit else {}
+        raise BodyTooLarge(f"the body has more than {limit} bytes", headers=headers)
     return chunks

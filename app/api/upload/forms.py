@@ -1,4 +1,4 @@
-"""A form's body → its parts, multipart (RFC 7578) or urlencoded."""
+"""Parses forms into their parts: multipart/form-data (RFC 7578) and application/x-www-form-urlencoded."""
 
 import itertools
 import re
@@ -12,36 +12,35 @@ PARAMETER = re.compile(rb"""\s*([^\s=;]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*)
 """One parameter of a header's value, quoted or not."""
 
 MAX_PARTS = 1000
-"""In one form, pictures and other fields together."""
+"""Parts of one form, pictures and other fields together."""
 
-LONGEST_PADDING = 256
-"""Bytes of white space behind a boundary, which the RFC allows and nobody sends."""
+MAX_PADDING = 256
+"""Bytes of white space after a boundary. The RFC allows it; clients do not send any."""
 
-LONGEST_HEADERS = 16 * 1024
-"""Bytes of one part's headers."""
+MAX_PART_HEADERS = 16 * 1024
+"""Bytes of the headers of one part."""
 
-LONGEST_NAME = 1000
-"""Bytes of an urlencoded field's name that are looked at."""
+MAX_FIELD_NAME = 1000
+"""Bytes of an urlencoded field's name; the rest is ignored."""
 
-IN_PICTURES = b"+/=-_:;, \r\n"
-"""What is escaped of base64 and data: URLs, if anything is."""
+ESCAPED_IN_BASE64 = b"+/=-_:;, \r\n"
+"""The characters of base64 and data: URLs that clients may escape."""
 
 
 class Part(NamedTuple):
+    """One part of a form."""
+
     name: str
     is_file: bool
-    """Whether it comes with a file name, be that empty."""
+    """Whether the part has a file name, even an empty one."""
     content: bytes
 
 
 def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
-    """By RFC 7578 and RFC 2046, section 5.1.1. Raises MalformedBody, EmptyBody.
-
-    The body is whole and in memory, so searching it for the boundary does, however it is made up.
-    """
+    """By RFC 7578 and RFC 2046, section 5.1.1. Raises MalformedBody, EmptyBody."""
     if not boundary:
         raise MalformedBody(
-            "the content type multipart/form-data names no boundary; leave the header to what makes the form"
+            "the content type multipart/form-data names no boundary; leave the header to the library that sends it"
         )
     if not body:
         raise EmptyBody("the form is empty")
@@ -49,63 +48,63 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
 
 
 def parse_urlencoded(body: bytes) -> list[Part]:
-    """ASCII alone. A `+` stays one: it is base64's more often than a space. Raises MalformedBody."""
+    """`body` is ASCII. A `+` stays as it is: in base64 it is a digit, not a space. Raises MalformedBody."""
     if body.count(b"&") >= MAX_PARTS:
         raise MalformedBody(f"the form has more than {MAX_PARTS} fields")
-    pairs = (field.partition(b"=") for field in body.split(b"&"))
-    return [Part(unquote_plus(name[:LONGEST_NAME].decode()), False, _unescape(value)) for name, _, value in pairs]
+    fields = (field.partition(b"=") for field in body.split(b"&"))
+    return [Part(unquote_plus(name[:MAX_FIELD_NAME].decode()), False, _unescape(value)) for name, _, value in fields]
 
 
-def parse_value(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+def parse_header_value(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     """`form-data; name="file"` → the value in lower case, and its parameters (RFC 9110, section 5.6.6)."""
     value, _, rest = header.partition(b";")
-    parameters, at = {}, 0
-    while found := PARAMETER.match(rest, at):  # one behind the other, so that no header takes long
-        name, quoted, plain = found.groups()
+    parameters, position = {}, 0
+    while match := PARAMETER.match(rest, position):  # each match starts where the last one ended: linear time
+        name, quoted, plain = match.groups()
         parameters[name.lower()] = plain if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted)
-        at = found.end()
+        position = match.end()
     return value.strip().lower(), parameters
 
 
 def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(headers, content) of each part."""
-    at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2  # a preamble is passed over
-    if at == 1:
+    """(headers, content) of each part. Takes linear time, since the whole body is in memory."""
+    position = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2  # after the preamble
+    if position == 1:  # find returned -1
         raise MalformedBody("the boundary that the content type names is not in the form")
     for count in itertools.count():
-        at += len(delimiter)
-        if body.startswith(b"--", at):
+        position += len(delimiter)
+        if body.startswith(b"--", position):
             return
         if count == MAX_PARTS:
             raise MalformedBody(f"the form has more than {MAX_PARTS} parts")
-        line_end = body.find(b"\r\n", at, at + LONGEST_PADDING)
-        if line_end < 0 or body[at:line_end].strip(b" \t"):
+        line_end = body.find(b"\r\n", position, position + MAX_PADDING)
+        if line_end < 0 or body[position:line_end].strip(b" \t"):
             raise MalformedBody("the form has a boundary that is followed by something else")
-        head_end = body.find(b"\r\n\r\n", line_end, line_end + LONGEST_HEADERS)
-        if head_end < 0:
+        headers_end = body.find(b"\r\n\r\n", line_end, line_end + MAX_PART_HEADERS)
+        if headers_end < 0:
             raise MalformedBody("a part of the form has no end to its headers")
-        end = body.find(b"\r\n" + delimiter, head_end + 2)
-        if end < 0:
+        content_end = body.find(b"\r\n" + delimiter, headers_end + 2)
+        if content_end < 0:
             raise MalformedBody("the form has no closing boundary: it was cut off")
-        yield body[line_end + 2 : head_end], body[head_end + 4 : end]
-        at = end + 2
+        yield body[line_end + 2 : headers_end], body[headers_end + 4 : content_end]
+        position = content_end + 2
 
 
 def _part(headers: bytes, content: bytes) -> Part:
-    """With what Content-Disposition says of it; the name is '' if there is none."""
+    """Its name comes from Content-Disposition; it is empty if there is none."""
     for line in headers.split(b"\r\n"):
         key, _, value = line.partition(b":")
         if key.strip().lower() == b"content-disposition":
-            parameters = parse_value(value)[1]
+            parameters = parse_header_value(value)[1]
             is_file = b"filename" in parameters or b"filename*" in parameters
             return Part(parameters.get(b"name", b"").decode(errors="replace"), is_file, content)
     return Part("", False, content)
 
 
 def _unescape(value: bytes) -> bytes:
-    """By whole passes, so that no body takes long; what is no picture's is short and unescaped where it is used."""
+    """Undoes only the escapes that base64 can have, by one pass for each: linear time, whatever the body is."""
     if b"%" in value:
-        for byte in IN_PICTURES:
-            for escaped in {b"%%%02X" % byte, b"%%%02x" % byte}:
-                value = value.replace(escaped, bytes([byte]))
+        for byte in ESCAPED_IN_BASE64:
+            for escape in {b"%%%02X" % byte, b"%%%02x" % byte}:
+                value = value.replace(escape, bytes([byte]))
     return value

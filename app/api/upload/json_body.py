@@ -1,4 +1,4 @@
-"""Bodies of JSON, bounded in what becomes of them."""
+"""Parses JSON bodies, with a bound on the memory that the result takes."""
 
 import json
 import re
@@ -7,22 +7,24 @@ from typing import Any, NoReturn
 from app.errors import InvalidRequest, MalformedBody
 
 INLINE_BYTES = 64 * 1024
-"""A longer body is parsed in a thread."""
+"""Larger bodies are parsed in a thread."""
 
-STRUCTURE, MOST_VALUES = (b"[", b"{", b'"'), 250_000
-"""What begins a list, an object or a string, each of which takes many times its bytes in memory; a request of 1,024
-pictures' pixels in nested lists has some 100,000."""
+STRUCTURE = (b"[", b"{", b'"')
+"""Beginnings of lists, objects and strings, each of which takes many times its bytes in memory."""
 
-BEYOND_ASCII = re.compile(rb"\\u(?!00[0-7])")
-"""A character that makes a string, however long, take two or four bytes for each of its characters."""
+MAX_VALUES = 250_000
+"""Lists, objects and strings in one body. The pixels of 1,024 pictures as nested lists have about 100,000."""
+
+NON_ASCII_ESCAPE = re.compile(rb"\\u(?!00[0-7])")
+"""One such character makes Python store two or four bytes for every character of its string."""
 
 
 def parse_object(text: bytes | bytearray) -> dict[str, Any]:
-    """Raises MalformedBody, or InvalidRequest for more values than any request has."""
-    if sum(map(text.count, STRUCTURE)) > MOST_VALUES:
-        raise InvalidRequest(f"the request's JSON has more than {MOST_VALUES} lists, objects and strings")
+    """Raises MalformedBody if it is no JSON object, InvalidRequest if it has more than MAX_VALUES values."""
+    if sum(map(text.count, STRUCTURE)) > MAX_VALUES:
+        raise InvalidRequest(f"the request's JSON has more than {MAX_VALUES} lists, objects and strings")
     try:
-        document = json.loads(text, parse_constant=_not_json)
+        document = json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise MalformedBody(f"the request is not JSON: {error}") from None
     if not isinstance(document, dict):
@@ -31,11 +33,15 @@ def parse_object(text: bytes | bytearray) -> dict[str, Any]:
 
 
 def parse_ascii_object(text: bytes) -> dict[str, Any]:
-    """As parse_object; of a long one no character takes more than a byte. Raises MalformedBody, InvalidRequest."""
-    if len(text) > INLINE_BYTES and (not text.isascii() or BEYOND_ASCII.search(text)):
+    """As parse_object, but more than INLINE_BYTES must be ASCII, with its escapes, so that strings take little memory.
+
+    Raises MalformedBody, InvalidRequest.
+    """
+    if len(text) > INLINE_BYTES and (not text.isascii() or NON_ASCII_ESCAPE.search(text)):
         raise MalformedBody("the request's JSON is long and has other characters than those of base64")
     return parse_object(text)
 
 
-def _not_json(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
+    """NaN and Infinity, which Python's parser accepts by default."""
     raise ValueError(f"{constant} is not JSON")

@@ -1,27 +1,37 @@
-"""How many bytes of request bodies the process holds at a time."""
+"""Bounds the memory that request bodies, and what is parsed from them, take at a time."""
 
-from collections.abc import MutableMapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeVar, TypeVarTuple
 
 from app.errors import QueueFull
 
-UPLOADED = "uploaded"
-"""Where a request's scope says how many bytes of its body are held."""
+RESERVED = "uploaded_bytes"
+"""Key in a request's scope: how many bytes of the budget it holds."""
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 class UploadBudget:
-    """Bytes of bodies in memory; used in the event loop."""
+    """At most `limit` bytes of request bodies in memory. Used in the event loop."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
+        self._limit, self._reserved = limit, 0
+        self._parsing = asyncio.Lock()
 
-    def add(self, scope: MutableMapping[str, Any], size: int) -> None:
-        """Raises QueueFull when it is too much."""
-        if self.held + size > self.limit:
-            raise QueueFull(f"{self.held} bytes are being uploaded already")
-        self.held += size
-        scope[UPLOADED] = scope.get(UPLOADED, 0) + size
+    def reserve(self, scope: MutableMapping[str, Any], size: int) -> None:
+        """Adds `size` bytes to what the request holds. Raises QueueFull beyond the limit."""
+        if self._reserved + size > self._limit:
+            raise QueueFull(f"{self._reserved} bytes are being uploaded already")
+        self._reserved += size
+        scope[RESERVED] = scope.get(RESERVED, 0) + size
 
-    def end(self, scope: MutableMapping[str, Any]) -> None:
-        """When the request has been answered."""
-        self.held -= scope.pop(UPLOADED, 0)
+    def release(self, scope: MutableMapping[str, Any]) -> None:
+        """Frees the bytes of a request that has been answered."""
+        self._reserved -= scope.pop(RESERVED, 0)
+
+    async def parse_large(self, parse: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """Parses in a thread, one body at a time: the result can take many times the memory of the body."""
+        async with self._parsing:
+            return await asyncio.to_thread(parse, *arguments)

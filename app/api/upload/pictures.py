@@ -1,22 +1,18 @@
-"""A request → the pictures it carries and what it wants of them, in whatever way clients send the two.
+"""Reads the pictures and options of a request from every kind of body that clients send.
 
-Every kind of body becomes parts, as of a form: the picture alone, JSON's keys, an urlencoded form's fields. Types that
-say nothing, or are what a tool sends unasked, are seen through.
+A body is a multipart form, an urlencoded form, a JSON object, or a picture by itself. Each kind is parsed into the same
+list of form parts. Tools send some content types by default, whatever the body is; then the bytes decide what it is.
 """
-
-import asyncio
-from typing import Any
 
 from fastapi import Request
 
-from app.api.direct_routes import parse_options
 from app.api.schemas import Options
 from app.api.service import Service
-from app.api.upload.base64_text import from_text, sniff
+from app.api.upload.base64_text import decode_base64, decode_if_picture
 from app.api.upload.body import read_body
-from app.api.upload.content_encoding import decompress
-from app.api.upload.forms import Part, parse_multipart, parse_urlencoded, parse_value
+from app.api.upload.forms import Part, parse_header_value, parse_multipart, parse_urlencoded
 from app.api.upload.json_body import INLINE_BYTES, parse_ascii_object
+from app.api.upload.options import merge_options
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -28,76 +24,65 @@ from app.errors import (
 )
 from app.settings import MAX_PICTURES
 
-NAMES = {"file": None, "image": None, "files": None, "images": None}
-"""Of parts that are pictures; with brackets too, as in files[] and files[0]."""
+PICTURE_NAMES = ("file", "image", "files", "images")
+"""Names of parts that are pictures. Brackets may follow, as in files[] and files[0]."""
 
-OPTIONS = Options.model_fields
-"""Names of parts that say what is wanted."""
+OPTION_NAMES = Options.model_fields
+"""Names of parts that are options."""
 
-LONGEST_OPTION = 100
-"""Bytes of one that are looked at."""
+MAX_OPTION = 100
+"""Bytes of an option's value; the rest is ignored."""
 
 MULTIPART, URLENCODED, JSON = b"multipart/form-data", b"application/x-www-form-urlencoded", b"application/json"
-SILENT = {b"", b"application/octet-stream", b"binary/octet-stream", b"text/plain", URLENCODED}
-"""Types that tools put in by themselves."""
+
+DEFAULT_TYPES = {b"", b"application/octet-stream", b"binary/octet-stream", b"text/plain", URLENCODED}
+"""Content types that tools send by default, whatever the body is."""
 
 TEXT_SCALE = 3 / 2
-"""Bytes of a body of text for one of the pictures in it: 4/3 in base64, and what is escaped."""
+"""Bytes of text that may be sent for one byte of a picture: base64 takes 4/3, escapes take the rest."""
 
-HOW = (
+HOW_TO_SEND = (
     'send the file itself, as curl -F file=@picture.png does, files= in Python, enctype="multipart/form-data" in HTML; '
     "the file in base64 or as a data: URL will do too"
 )
 
 
-async def read_pictures(request: Request, options: Options, most: int) -> tuple[list[bytes], Options]:
-    """At least one picture and at most so many; the options with those of the body, which the query's go before.
+async def read_pictures(request: Request, options: Options, max_pictures: int) -> tuple[list[bytes], Options]:
+    """The files of 1 to `max_pictures` pictures, and the options of query and body together.
 
-    Raises ServiceError.
+    Raises ServiceError, RequestValidationError.
     """
-    service = Service.of(request)
-    headers = dict(request.scope["headers"])
-    media_type, parameters = parse_value(headers.get(b"content-type", b""))
-    limit = service.settings.max_upload_bytes
-    text = media_type in (JSON, URLENCODED)
-    most_bytes = int(limit * TEXT_SCALE) if text else limit
-    body = b"".join(await read_body(request, limit=most_bytes, timeout=service.settings.body_timeout))
-    if b"content-encoding" in headers:
-        encoding = headers[b"content-encoding"].decode("latin-1")
-        body = bytes(await asyncio.to_thread(decompress, bytearray(body), encoding, most_bytes))
-        request.state.uploads.add(request.scope, len(body))
+    settings = Service.from_request(request).settings
+    content_type = dict(request.scope["headers"]).get(b"content-type", b"")
+    media_type, parameters = parse_header_value(content_type)
+    is_text = media_type in (JSON, URLENCODED)
+    limit = int(settings.max_upload_bytes * TEXT_SCALE) if is_text else settings.max_upload_bytes
+    body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
     if media_type == MULTIPART:
         parts = parse_multipart(body, parameters.get(b"boundary"))
-    elif len(body) <= INLINE_BYTES or not (text or body[:INLINE_BYTES].isascii()):
-        parts = _parts(body, media_type)
+    elif len(body) <= INLINE_BYTES or not (is_text or body[:INLINE_BYTES].isascii()):
+        parts = _parse_parts(body, media_type)
     else:
-        async with service.parsing:
-            parts = await asyncio.to_thread(_parts, body, media_type)
-    chosen, fields = _sorted(parts, most)
-    if chosen[0].is_file and len(chosen) == 1:
-        pictures = [chosen[0].content]
-    elif len(body) <= INLINE_BYTES or all(part.is_file for part in chosen):
-        pictures = _decoded(chosen, limit)
+        parts = await request.state.uploads.parse_large(_parse_parts, body, media_type)
+    picture_parts, option_fields = _select(parts, max_pictures)
+    if len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
+        pictures = _decode_text(picture_parts, settings.max_upload_bytes)
     else:
-        async with service.parsing:
-            pictures = await asyncio.to_thread(_decoded, chosen, limit)
-    if fields:
-        told = parse_options(fields).model_dump(exclude_unset=True)  # by itself: nothing wrong is passed over
-        options = parse_options(told | dict(request.query_params))
-    return pictures, options
+        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, settings.max_upload_bytes)
+    return pictures, merge_options(request, option_fields) if option_fields else options
 
 
-def _parts(body: bytes, media_type: bytes) -> list[Part]:
-    """Of what is no multipart form. A picture by itself is one part."""
+def _parse_parts(body: bytes, media_type: bytes) -> list[Part]:
+    """The parts of a body whose type is not multipart/form-data."""
     if not body:
         raise EmptyBody("send the picture as the body, or in a multipart form")
     if media_type == JSON:
-        return _json(body)
+        return _parse_json(body)
     if body.startswith(b"--"):
         raise MalformedBody(
-            "the body is a form of another type than is said; leave Content-Type to what makes the form"
+            "the body is a multipart form, but its type says otherwise; leave Content-Type to the library that sends it"
         )
-    if not media_type.startswith(b"image/") and media_type not in SILENT:
+    if not media_type.startswith(b"image/") and media_type not in DEFAULT_TYPES:
         raise UnsupportedFormat(
             f"a body of type {media_type.decode(errors='replace')!r} is no picture; send multipart/form-data, image/…, "
             "application/octet-stream, or application/json"
@@ -105,61 +90,58 @@ def _parts(body: bytes, media_type: bytes) -> list[Part]:
     if not body.isascii():
         if media_type == URLENCODED and not any(byte in body for byte in (b"\0", b"\r", b"\n")):
             raise MalformedBody(
-                "the picture has lost its line ends and zeros, as by curl -d; use --data-binary, or -F file=@…"
+                "the picture lost its line breaks and zero bytes, as with curl -d; use --data-binary, or -F file=@…"
             )
         return [Part("file", True, body)]
-    if media_type in SILENT and body[:LONGEST_OPTION].lstrip().startswith(b"{"):
-        return _json(body)
-    picture = sniff(body)
+    if media_type in DEFAULT_TYPES and body[:MAX_OPTION].lstrip().startswith(b"{"):
+        return _parse_json(body)
+    picture = decode_if_picture(body)
     if picture is None and media_type == URLENCODED:
         return parse_urlencoded(body)
     return [Part("file", True, body if picture is None else picture)]
 
 
-def _json(body: bytes) -> list[Part]:
-    """A string is a field of a form, a list of them several of the same name."""
+def _parse_json(body: bytes) -> list[Part]:
+    """Each key is a part; a list of pictures is several parts of one name."""
     parts = []
     for name, value in parse_ascii_object(body).items():
-        if name not in NAMES and name not in OPTIONS:
-            raise InvalidParameter(f"there is no {name[:60]!r} in a request; there are {', '.join((*NAMES, *OPTIONS))}")
-        for entry in value if isinstance(value, list) and name in NAMES else [value]:
-            if name in NAMES and not isinstance(entry, str):
-                raise MalformedBody(f"{name} is no string: a picture's file is one, in base64 or as a data: URL")
+        if name not in PICTURE_NAMES and name not in OPTION_NAMES:
+            known = ", ".join((*PICTURE_NAMES, *OPTION_NAMES))
+            raise InvalidParameter(f"there is no {name[:60]!r} in a request; there are {known}")
+        for entry in value if isinstance(value, list) and name in PICTURE_NAMES else [value]:
+            if name in PICTURE_NAMES and not isinstance(entry, str):
+                raise MalformedBody(f"{name} is no string: send a picture as a string in base64, or as a data: URL")
             if entry is not None:
-                parts.append(Part(name, False, _text(entry)))
+                parts.append(Part(name, False, str(entry).encode(errors="replace")))
     return parts
 
 
-def _text(value: Any) -> bytes:
-    return (value if isinstance(value, str) else str(value)).encode(errors="replace")
-
-
-def _sorted(parts: list[Part], most: int) -> tuple[list[Part], dict[str, str]]:
+def _select(parts: list[Part], max_pictures: int) -> tuple[list[Part], dict[str, str]]:
     """The parts that are pictures, and the options by name. Raises MissingPicture, TooManyPictures."""
-    chosen, fields = [], {}
+    pictures, options = [], {}
     for part in parts:
-        if part.name in NAMES or part.name.partition("[")[0] in NAMES:
-            chosen.append(part)
-        elif not part.is_file and part.name in OPTIONS and part.content:
-            fields[part.name] = part.content[:LONGEST_OPTION].decode(errors="replace")
-    if not chosen:
-        chosen = [part for part in parts if part.is_file]
-        if len(chosen) != 1:
+        if part.name in PICTURE_NAMES or part.name.partition("[")[0] in PICTURE_NAMES:
+            pictures.append(part)
+        elif not part.is_file and part.name in OPTION_NAMES and part.content:
+            options[part.name] = part.content[:MAX_OPTION].decode(errors="replace")
+    if not pictures:
+        pictures = [part for part in parts if part.is_file]  # a single file may have any name
+        if len(pictures) != 1:
             found = ", ".join(repr(part.name[:60]) for part in parts[:8]) or "none"
-            raise MissingPicture(f"no part is called {', '.join(NAMES)}; found: {found}; {HOW}")
-    if len(chosen) > most:
-        where = "in one request; at most" if most > 1 else "where there may be one; POST /predict/batch takes up to"
-        raise TooManyPictures(f"{len(chosen)} pictures {where} {MAX_PICTURES}")
-    return chosen, fields
+            raise MissingPicture(f"no part is called {', '.join(PICTURE_NAMES)}; found: {found}; {HOW_TO_SEND}")
+    if len(pictures) > max_pictures:
+        where = "in one request; at most" if max_pictures > 1 else "instead of one; POST /predict/batch takes up to"
+        raise TooManyPictures(f"{len(pictures)} pictures {where} {MAX_PICTURES}")
+    return pictures, options
 
 
-def _decoded(chosen: list[Part], limit: int) -> list[bytes]:
-    """With those that are text as the files they stand for."""
+def _decode_text(parts: list[Part], limit: int) -> list[bytes]:
+    """The files of all parts, of which some may be base64. Raises MissingPicture, BodyTooLarge beyond `limit` bytes."""
     pictures = []
-    for part in chosen:
-        picture = part.content if part.is_file or not part.content.isascii() else from_text(part.content)
+    for part in parts:
+        picture = part.content if part.is_file or not part.content.isascii() else decode_base64(part.content)
         if picture is None:
-            raise MissingPicture(f"{part.name} is text, and no picture: {HOW}")
+            raise MissingPicture(f"{part.name} is text that is not a picture: {HOW_TO_SEND}")
         pictures.append(picture)
     if sum(map(len, pictures)) > limit:
         raise BodyTooLarge(f"the pictures have more than {limit} bytes")

@@ -1,11 +1,11 @@
-"""Triton's statistics extension, out of the same figures as GET /metrics; what is not measured is 0."""
+"""Triton's statistics extension, computed from the figures of GET /metrics. What is not measured is 0."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from app.metrics import Metrics
 
-INFERENCE = {
+INFERENCE_ROUTES = {
     "/predict",
     "/predict/batch",
     "/explain",
@@ -15,16 +15,17 @@ INFERENCE = {
 """Routes whose requests count as inference requests."""
 
 Duration = dict[str, int]
+"""Triton's pair of `count` and `ns`, nanoseconds."""
 
 
 def statistics(metrics: Metrics, name: str, version: str) -> dict[str, Any]:
-    """One element of Triton's `model_stats`: of all workers, all routes, since the start."""
+    """One element of Triton's `model_stats`: the sum over all workers and routes since the start."""
     requests = {"success": {"count": 0, "ns": 0}, "fail": {"count": 0, "ns": 0}}
     totals: dict[str, float] = {}
     for sample, labels, value in metrics.samples():
         if not labels:
             totals[sample] = value
-        elif labels.get("route") in INFERENCE and "status" in labels:
+        elif labels.get("route") in INFERENCE_ROUTES and "status" in labels:
             _add(requests["success" if labels["status"] == "200" else "fail"], sample, value)
     return {
         "name": name,
@@ -52,6 +53,6 @@ def _add(duration: Duration, sample: str, value: float) -> None:
         duration["ns"] += int(1e9 * value)
 
 
-def _duration(totals: Mapping[str, float], what: str) -> Duration:
-    name = f"googlenet_{what}_duration_seconds"
+def _duration(totals: Mapping[str, float], stage: str) -> Duration:
+    name = f"googlenet_{stage}_duration_seconds"
     return {"count": int(totals[f"{name}_count"]), "ns": int(1e9 * totals[f"{name}_sum"])}

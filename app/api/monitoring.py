@@ -1,0 +1,69 @@
+"""GET /health, /health/ready and /health/live for orchestrators, GET /metrics for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from app.api import schemas
+from app.api.openapi import problem_responses
+from app.api.service import Service, is_draining, is_stuck
+
+router = APIRouter()
+
+
+@router.get("/health", tags=["Health"], summary="Does it classify?", responses={503: {"model": schemas.Health}})
+@router.get(
+    "/health/ready",
+    tags=["Health"],
+    summary="The same, for readiness probes",
+    responses={503: {"model": schemas.Health}},
+)
+async def ready(request: Request, response: Response) -> schemas.Health:
+    """200 only if a known picture was classified correctly, through the real queue, at most a second ago."""
+    service = Service.from_request(request)
+    reason = await service.unready_reason(request)
+    response.status_code = 503 if reason else 200
+    response.headers["Cache-Control"] = "no-store"
+    classifier, checkpoint, engine = service.classifier, service.classifier.checkpoint, service.classifier.engine
+    admission, batcher = classifier.admission, classifier.batcher
+    return schemas.Health(
+        status="draining" if is_draining(request) else "unready" if reason else "ready",
+        reason=reason,
+        model=schemas.ServedModel(
+            name=checkpoint.metadata.name,
+            version=checkpoint.version[:12],
+            classes=list(checkpoint.metadata.classes),
+            accuracy=checkpoint.metadata.accuracy,
+        ),
+        engine=schemas.EngineInfo(
+            name=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+            max_batch_size=batcher.max_batch_size,
+            pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
+        ),
+        queue=schemas.Queue(images=batcher.waiting, limit=admission.bound, overloaded=admission.overloaded),
+    )
+
+
+@router.get("/health/live", tags=["Health"], summary="Does the process run?", responses={503: {"model": schemas.Live}})
+async def live(request: Request, response: Response) -> schemas.Live:
+    """503 once the engine has finished no batch, or given no right answer, for so long that only a restart can help."""
+    stuck = is_stuck(request)
+    response.status_code = 503 if stuck else 200
+    return schemas.Live(status="stuck" if stuck else "alive")
+
+
+@router.get(
+    "/metrics",
+    tags=["Monitoring"],
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses=problem_responses(401, 503),
+)
+async def metrics(request: Request) -> Response:
+    """The sums over all workers, in Prometheus' text format."""
+    classifier = Service.from_request(request).classifier
+    classifier.metrics.queue.set(classifier.batcher.waiting)
+    classifier.served.measure_memory()
+    return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,0 +1,88 @@
+"""Describes the Open Inference Protocol's routes for /openapi.json: their bodies, parameters and error responses.
+
+Each constant holds keyword arguments of a route's decorator.
+"""
+
+from typing import Any
+
+from app.api.openapi import Responses, error_responses
+from model.preprocess import SIZE
+
+Arguments = dict[str, Any]
+
+
+def protocol_errors(*statuses: int) -> Responses:
+    """Responses with the protocol's own error body."""
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+    return error_responses(statuses, "application/json", schema)
+
+
+def _path_parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+NAME = _path_parameter("name", "The model's name, as in /health")
+VERSION = _path_parameter("version", "The first digits of the checkpoint's SHA-256, or 1")
+
+PARAMETERS = {"type": ["object", "null"]}
+INPUT = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"enum": ["image", "pixels"]},
+        "shape": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "description": f"[n] of image, [n, {SIZE}, {SIZE}] of pixels",
+        },
+        "datatype": {"enum": ["BYTES", "UINT8"]},
+        "parameters": PARAMETERS,
+        "data": {"type": "array", "description": "Files in base64, or numbers from 0 to 255"},
+    },
+}
+OUTPUT = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"enum": ["probabilities", "logits", "label"]}, "parameters": PARAMETERS},
+}
+ONE_PIXEL_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+INFER_JSON = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": ["string", "null"]},
+        "parameters": PARAMETERS,
+        "inputs": {"type": "array", "minItems": 1, "items": INPUT},
+        "outputs": {"type": ["array", "null"], "items": OUTPUT},
+    },
+    "example": {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [ONE_PIXEL_PNG]}]},
+}
+INFER_BINARY = {
+    "type": "string",
+    "format": "binary",
+    "description": "The same JSON, Inference-Header-Content-Length bytes long, followed by the binary tensors",
+}
+INFER_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": INFER_JSON}, "application/octet-stream": {"schema": INFER_BINARY}},
+}
+INDEX_BODY = {
+    "content": {"application/json": {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
+}
+
+_ABOUT_MODEL = protocol_errors(401, 404, 503)
+_INFER = protocol_errors(400, 401, 404, 408, 413, 503, 504)
+
+MODELS: Arguments = {"responses": protocol_errors(401, 503)}
+MODEL: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [NAME]}}
+MODEL_VERSION: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [NAME, VERSION]}}
+INDEX: Arguments = {
+    "responses": protocol_errors(400, 401, 408, 413, 503),
+    "openapi_extra": {"requestBody": INDEX_BODY},
+}
+INFER: Arguments = {"responses": _INFER, "openapi_extra": {"parameters": [NAME], "requestBody": INFER_BODY}}
+INFER_VERSION: Arguments = {
+    "responses": _INFER,
+    "openapi_extra": {"parameters": [NAME, VERSION], "requestBody": INFER_BODY},
+}
