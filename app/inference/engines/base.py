@@ -65,11 +65,11 @@ def device_memory(engine: Engine) -> DeviceMemory | None:
         return None
 
 
-def lanes(engine: Engine) -> int:
+def lanes(engine: object) -> int:
     """How many batches it computes side by side."""
     return getattr(engine, "lanes", 1)
 
 
-def ahead(engine: Engine) -> int:
+def ahead(engine: object) -> int:
     """How many more it may be given meanwhile."""
     return getattr(engine, "ahead", 0)

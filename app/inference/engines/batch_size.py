@@ -1,6 +1,7 @@
 """Measures how long batches take, and finds the batch size worth using."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -51,7 +52,7 @@ def useful_batch_size(seconds: dict[int, float]) -> int:
     return min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
 
 
-def seconds_per_batch(engine: Engine, pixels: NDArray[np.uint8], size: int) -> float:
+def seconds_per_batch(engine: Callable[[NDArray[np.uint8]], object], pixels: NDArray[np.uint8], size: int) -> float:
     """The best of some runs, on `pixels` [k,96,96] repeated.
 
     All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import StartError
 from app.inference.engines.base import Engine
+from app.inference.engines.batch_size import seconds_per_batch
 from model.checkpoint import Checkpoint, graph_file
 from model.export.manifest import Export, ExportError
 from model.labels import probabilities
@@ -27,6 +28,9 @@ BUILT_IN = {
     "torch": "app.inference.engines.pytorch:TorchEngine",
 }
 """The engines that have a name, as `module:Class`."""
+
+TRIAL_BATCH = 16
+"""Pictures in the batches by which int8 and bf16 are compared."""
 
 
 class WrongAnswersError(StartError):
@@ -47,15 +51,7 @@ def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
         except StartError as error:
             log.warning("plain torch serves, for the CUDA engine cannot: %s", error)
             return _verified("torch", checkpoint, settings.device)
-    name = _choose_for_cpu(checkpoint)
-    try:
-        return _verified(name, checkpoint, settings.device)
-    except WrongAnswersError as error:
-        if name != "openvino-int8":
-            raise
-        log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
-        exported = graph_file(checkpoint.file, "openvino").exists()
-        return _verified("openvino" if exported else "torch", checkpoint, settings.device)
+    return _build_for_cpu(checkpoint, settings.device)
 
 
 def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
@@ -73,18 +69,50 @@ def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
     return engine
 
 
-def _choose_for_cpu(checkpoint: Checkpoint) -> str:
-    """OpenVINO if the checkpoint has been exported for it, in int8 where that is as good and the CPU is fast at it."""
-    int8 = graph_file(checkpoint.file, "openvino-int8").with_suffix(".json")
+def _build_for_cpu(checkpoint: Checkpoint, device: str) -> Engine:
+    """int8 where it is accurate and the CPU is fast at it, or bf16 where that is faster; otherwise floating point."""
+    exported = graph_file(checkpoint.file, "openvino").exists()
+    floating_point = "openvino" if exported else "torch"
+    if not _accepts_int8(checkpoint):
+        if not exported:
+            log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
+        return _verified(floating_point, checkpoint, device)
     try:
-        if int8.exists() and has_fast_int8() and Export.read(checkpoint, "openvino-int8").accepted:
-            return "openvino-int8"
+        int8 = _verified("openvino-int8", checkpoint, device)
+    except WrongAnswersError as error:
+        log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
+        return _verified(floating_point, checkpoint, device)
+    try:
+        return _verified("openvino", checkpoint, device) if _is_faster_in_bf16(checkpoint, int8) else int8
+    except (ExportError, StartError) as error:
+        log.warning("int8 serves, for bf16 cannot: %s", error)
+        return int8
+
+
+def _accepts_int8(checkpoint: Checkpoint) -> bool:
+    """Whether the int8 export exists, is accurate enough and fast on this CPU. Raises StartError."""
+    if not graph_file(checkpoint.file, "openvino-int8").with_suffix(".json").exists() or not has_fast_int8():
+        return False
+    try:
+        return Export.read(checkpoint, "openvino-int8").accepted
     except ExportError as error:
         raise StartError(str(error)) from error
-    if graph_file(checkpoint.file, "openvino").exists():
-        return "openvino"
-    log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
-    return "torch"
+
+
+def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
+    """Times batches in both precisions, for about 0.25 s, where the CPU computes in bf16. Raises ExportError."""
+    from app.inference.engines.openvino import compile_bf16
+
+    if not graph_file(checkpoint.file, "openvino").exists() or (bf16 := compile_bf16(checkpoint)) is None:
+        return False
+    pixels = checkpoint.golden.pixels
+    int8_rate, bf16_rate = (TRIAL_BATCH / seconds_per_batch(graph, pixels, TRIAL_BATCH) for graph in (int8, bf16))
+    faster = bf16_rate > int8_rate
+    log.info(
+        "auto chose %s: %.0f pictures/s in int8, %.0f pictures/s in bf16, batches of %d",
+        *("bf16" if faster else "int8", int8_rate, bf16_rate, TRIAL_BATCH),
+    )
+    return faster
 
 
 def has_fast_int8() -> bool:

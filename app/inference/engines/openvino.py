@@ -45,7 +45,7 @@ class OpenVinoEngine:
         cores = self.lanes = self.ahead = usable_cores()
         shapes = (None, cores), (None, 1), *((size, 1) for size in OFTEN)
         with ThreadPoolExecutor(cores) as threads:
-            graphs = threads.map(lambda shape: _Graph(graph, computed, cores, *shape), shapes)
+            graphs = threads.map(lambda shape: CompiledGraph(graph, computed, cores, *shape), shapes)
             self._apart, self._together, *often = graphs
         self._often = dict(zip(OFTEN, often, strict=True))
 
@@ -60,10 +60,11 @@ class OpenVinoEngine:
         return outputs[0] if len(outputs) == 1 else Outputs(*map(np.concatenate, zip(*outputs, strict=True)))
 
 
-class _Graph:
+class CompiledGraph:
     """The graph for any batch or for one size, so many batches side by side on the cores."""
 
     def __init__(self, graph: Path, precision: str, threads: int, batch: int | None, streams: int) -> None:
+        self.lanes = streams
         compiled = compile_graph(graph, precision, threads, streams, batch)
         self._requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for _ in range(2 * streams):  # a core computes one while answers are taken out of the other
@@ -88,3 +89,13 @@ class OpenVinoInt8Engine(OpenVinoEngine):
 
     def _precision(self, computed: str) -> str:
         return "int8"
+
+
+def compile_bf16(checkpoint: Checkpoint) -> CompiledGraph | None:
+    """The graph in bf16, for batches side by side; None where `auto` may not choose it. Raises ExportError."""
+    export = Export.read(checkpoint, OpenVinoEngine.name)
+    if not export.accepted or best_precision(export.precisions) != "bf16":
+        return None
+    Export.load(checkpoint, OpenVinoEngine.name)
+    cores = usable_cores()
+    return CompiledGraph(graph_file(checkpoint.file, OpenVinoEngine.name), "bf16", cores, None, cores)
