@@ -21,7 +21,7 @@ from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
 from app.errors import StartError
 from app.inference.classifier import Classifier
-from app.inference.cpu import step_back
+from app.inference.cpu import lower_thread_priority
 from app.inference.engines import choose
 from app.metrics import Metrics, forget_the_dead
 from app.middleware.api_keys import ApiKeys
@@ -99,7 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _load(settings: Settings, metrics: Metrics) -> Classifier:
-    step_back()  # the engine's own threads begin here
+    lower_thread_priority()  # the engine's own threads begin here
     checkpoint = Checkpoint.load(settings.checkpoint)
     return Classifier(checkpoint, choose.build(settings, checkpoint), settings, metrics)
 

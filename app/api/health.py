@@ -48,5 +48,5 @@ def _health(service: Service, status: str, reason: str | None) -> schemas.Health
             max_batch_size=batcher.max_batch_size,
             pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
         ),
-        queue=schemas.Queue(images=batcher.waiting, limit=admission.bound, overloaded=admission.overloaded),
+        queue=schemas.Queue(images=batcher.waiting, limit=admission.limit, overloaded=admission.overloaded),
     )

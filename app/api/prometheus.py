@@ -15,5 +15,5 @@ async def metrics(request: Request) -> Response:
     """Every worker's figures added up."""
     classifier = Service.of(request).classifier
     classifier.metrics.queue.set(classifier.batcher.waiting)
-    classifier.served.measure_memory()
+    classifier.model.measure_memory()
     return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -53,7 +53,7 @@ class Service:
     @property
     def stuck(self) -> bool:
         """Whether the engine has done nothing, or nothing right, for STUCK_LIMIT."""
-        return self.classifier.batcher.vitals.stuck > self.settings.stuck_limit
+        return self.classifier.batcher.health.stuck_seconds > self.settings.stuck_limit
 
     async def reason(self, request: Request) -> str | None:
         """Why no more should be sent here; None if it is ready."""
@@ -78,7 +78,7 @@ class Service:
         return reason
 
     async def _compare(self, i: int, deadline: float) -> str | None:
-        served = checkpoint, engine = self.classifier.served.now
+        served = checkpoint, engine = self.classifier.model.current
         i %= len(engine.golden)
         pixels = checkpoint.golden.pixels[i]
         try:
@@ -87,23 +87,23 @@ class Service:
             outcome = error
         if isinstance(outcome, ServiceError):
             return f"a known picture was not classified: {outcome.detail}"
-        if served is not self.classifier.served.now:  # exchanged meanwhile: which of the two was it?
+        if served is not self.classifier.model.current:  # exchanged meanwhile: which of the two was it?
             return await self._compare(i, deadline)
         off = float(np.abs(outcome.result.probabilities - engine.golden[i]).max())
         if not off <= engine.tolerance:
             reason = f"a known picture was classified wrongly: a probability is off by {off:.4f}"
             self._distrust(engine, reason)
             return reason
-        self.classifier.trust()
+        self.classifier.mark_healthy()
         return None
 
     def _distrust(self, engine: Engine, reason: str) -> None:
-        self.classifier.distrust(engine, reason)
+        self.classifier.mark_unhealthy(engine, reason)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_on())
 
     async def _ask_on(self) -> None:
         """Until the engine is trusted again, though nobody asks for its health."""
-        while self.classifier.batcher.vitals.doubt is not None:
+        while self.classifier.batcher.health.unhealthy_reason is not None:
             await asyncio.sleep(FRESH)
             await self.failure()

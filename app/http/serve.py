@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.http.server import Config, Server
 from app.http.supervisor import Supervisor, bind
-from app.inference.cpu import WORKERS
+from app.inference.cpu import WORKERS_VARIABLE
 from app.logs import configuration
 from app.main import create_app
 from app.metrics import FOLDER
@@ -51,7 +51,7 @@ def start() -> int:
     if settings.workers == 1:
         port.close()  # it can be had: uvicorn takes it itself
         return _serve(settings)
-    os.environ[WORKERS] = str(settings.workers)  # for the workers, which inherit it
+    os.environ[WORKERS_VARIABLE] = str(settings.workers)  # for the workers, which inherit it
     with contextlib.ExitStack() as stack:
         try:
             os.environ[FOLDER] = stack.enter_context(_metrics_folder())

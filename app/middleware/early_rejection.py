@@ -46,7 +46,7 @@ class EarlyRejection:
             path = strip_prefix(path, self._prefix)
         if path not in PATHS:
             return None
-        if self._admission.under_way + self._entering < self._admission.bound:
+        if self._admission.in_progress + self._entering < self._admission.limit:
             if not self._entering:
                 asyncio.get_running_loop().call_soon(self._entered)
             self._entering += 1
@@ -54,7 +54,7 @@ class EarlyRejection:
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
         request_id = self._journal.id_of(scope["headers"])
-        return self._answer(self._admission.refuse(1), scope, request_id, path)
+        return self._answer(self._admission.rejection(1), scope, request_id, path)
 
     def _entered(self) -> None:
         self._entering = 0

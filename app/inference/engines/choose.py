@@ -1,4 +1,4 @@
-"""Chooses the engine, and proves on known pictures that it answers correctly before it serves."""
+"""Chooses the engine and verifies its answers to known pictures before it serves."""
 
 import ctypes
 import importlib
@@ -27,20 +27,20 @@ BUILT_IN = {
     "openvino-int8": "app.inference.engines.openvino:OpenVinoInt8Engine",
     "torch": "app.inference.engines.pytorch:TorchEngine",
 }
-"""The engines that have a name, as `module:Class`."""
+"""The engines' names, and their classes as `module:Class`."""
 
 TRIAL_BATCH = 16
 """Pictures in the batches by which int8 and bf16 are compared."""
 
 
 class WrongAnswersError(StartError):
-    """The engine runs, but not as it did where its export was made."""
+    """The engine runs, but its answers are not those that it gave where its export was made."""
 
 
 def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError.
 
-    It has the cores; numpy's own threads, which would wait for work on them, are ended.
+    Limits numpy's BLAS to one thread: its other threads would take cores from the engine while they wait for work.
     """
     threadpool_limits(1, user_api="blas")
     if settings.engine != "auto":
@@ -70,7 +70,7 @@ def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
 
 
 def _build_for_cpu(checkpoint: Checkpoint, device: str) -> Engine:
-    """int8 where it is accurate and the CPU is fast at it, or bf16 where that is faster; otherwise floating point."""
+    """int8 if it is accurate enough and fast on this CPU, unless bf16 is faster; otherwise floating point."""
     exported = graph_file(checkpoint.file, "openvino").exists()
     floating_point = "openvino" if exported else "torch"
     if not _accepts_int8(checkpoint):
@@ -84,7 +84,7 @@ def _build_for_cpu(checkpoint: Checkpoint, device: str) -> Engine:
         return _verified(floating_point, checkpoint, device)
     try:
         return _verified("openvino", checkpoint, device) if _is_faster_in_bf16(checkpoint, int8) else int8
-    except (ExportError, StartError) as error:
+    except (ExportError, StartError, RuntimeError) as error:  # RuntimeError is OpenVINO's
         log.warning("int8 serves, for bf16 cannot: %s", error)
         return int8
 
@@ -100,7 +100,10 @@ def _accepts_int8(checkpoint: Checkpoint) -> bool:
 
 
 def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
-    """Times batches in both precisions, for about 0.25 s, where the CPU computes in bf16. Raises ExportError."""
+    """Times a few batches in both precisions if the CPU computes in bf16 and its export is accepted.
+
+    Takes about 0.25 s there, nothing elsewhere. Raises ExportError.
+    """
     from app.inference.engines.openvino import compile_bf16
 
     if not graph_file(checkpoint.file, "openvino").exists() or (bf16 := compile_bf16(checkpoint)) is None:
@@ -116,7 +119,7 @@ def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
 
 
 def has_fast_int8() -> bool:
-    """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; with VNNI on top it is more."""
+    """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; VNNI makes it faster still."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -125,7 +128,7 @@ def has_fast_int8() -> bool:
 
 
 def _has_gpu() -> bool:
-    """Asks the NVIDIA driver itself, so that a CPU start need not load torch to find out."""
+    """Asks the NVIDIA driver, so that a start on a CPU does not load torch."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -135,7 +138,7 @@ def _has_gpu() -> bool:
 
 
 def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
-    """The largest difference to the golden pictures' probabilities."""
+    """The largest difference to the golden probabilities, those of the checkpoint's known pictures."""
     logits = engine(checkpoint.golden.pixels).logits
     found = probabilities(logits, engine.temperature, checkpoint.metadata.smoothing)
     return float(np.abs(found - engine.golden).max())
