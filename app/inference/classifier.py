@@ -77,9 +77,9 @@ class Classifier:
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
         self.model = ModelHandle(checkpoint, engine, settings, metrics)
-        self._capacity = capacity = warm_up(engine, checkpoint.golden.pixels)
-        self._measured_engine = _kind(engine)
-        batch_size = settings.max_batch_size or useful_batch_size(capacity)
+        self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
+        rates = {size: size / seconds for size, seconds in self._capacity.items()}
+        batch_size = settings.max_batch_size or useful_batch_size(self._capacity)
         self._inline_decodes = LoopThrottle(INLINE_DECODES_PER_ITERATION)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
@@ -91,14 +91,15 @@ class Classifier:
             metrics=metrics,
             arriving=lambda: self._inline_decodes.waiting,
         )
-        rate = max(size / seconds for size, seconds in capacity.items())
-        self.admission = AdmissionControl(settings.queue_size, ENGINE_SHARE * rate, settings.request_timeout, metrics)
+        rate = ENGINE_SHARE * max(rates.values())
+        self.admission = AdmissionControl(settings.queue_size, rate, settings.request_timeout, metrics)
         self._decode_budget = DecodeBudget(MAX_LARGEST_DECODES)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-        rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
-            *(engine.name, engine.device, engine.precision, rates, batch_size),
+            *_kind(engine),
+            ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items()),
+            batch_size,
         )
 
     async def classify(

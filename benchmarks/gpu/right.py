@@ -42,7 +42,7 @@ def main() -> int:
         report(
             "golden answers, by precision", engine.errors, any(e <= engine.tolerance for e in engine.errors.values())
         )
-        report("CUDA graphs captured", engine.captured, engine.captured)
+        report("CUDA graphs captured", engine.uses_cuda_graphs, engine.uses_cuda_graphs)
     _batches(engine, checkpoint, SIZES[:5] if chosen.small else SIZES)
     _accuracy(engine, checkpoint, 500 if chosen.small else 10_000)
     if chosen.device == "cuda":

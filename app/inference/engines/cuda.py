@@ -39,16 +39,16 @@ class CapturedBatch(FixedBatch):
             for _ in range(3):  # cuDNN chooses its algorithms; memory runs out here, not in the capture
                 graph(self.pixels)
         self.stream.synchronize()
-        self.captured = torch.cuda.CUDAGraph()
+        self.cuda_graph = torch.cuda.CUDAGraph()
         # Other threads may use the device meanwhile, e.g. to measure its memory.
-        with torch.cuda.graph(self.captured, stream=self.stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self.cuda_graph, stream=self.stream, capture_error_mode="thread_local"):
             self.computed: tuple[Tensor, ...] = graph(self.pixels)
         self.outputs = tuple(torch.empty(output.shape, pin_memory=True) for output in self.computed)
 
     def _run(self) -> tuple[Tensor, ...]:
         with torch.cuda.stream(self.stream):
             self.pixels.copy_(self.staging, non_blocking=True)
-            self.captured.replay()
+            self.cuda_graph.replay()
             self._copy_out()
             self.done.record()
         return self.outputs
@@ -68,7 +68,7 @@ class CapturedBatch(FixedBatch):
             marks[0].record()
             self.pixels.copy_(self.staging, non_blocking=True)
             marks[1].record()
-            self.captured.replay()
+            self.cuda_graph.replay()
             marks[2].record()
             self._copy_out()
             marks[3].record()
@@ -98,8 +98,8 @@ class CudaEngine:
         self.golden = checkpoint.golden.probabilities
         self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
         torch.backends.cudnn.benchmark = True  # pays for a few fixed sizes
-        self.captured = True
-        """Whether CUDA graphs are in use."""
+        self.uses_cuda_graphs = True
+        """False if they could not be captured."""
         self.errors: dict[str, float] = {}
         """The largest error of a golden probability, by precision."""
         try:
@@ -109,7 +109,7 @@ class CudaEngine:
                 raise
             except RuntimeError as error:
                 log.warning("no CUDA graphs, so small batches are slower: %s", str(error).splitlines()[0])
-                self.captured = False
+                self.uses_cuda_graphs = False
                 self.precision, self._buckets = self._fastest(checkpoint, FixedBatch)
         except RuntimeError as error:
             raise StartError(f"the GPU cannot be used ({str(error).splitlines()[0]})") from error
