@@ -23,7 +23,7 @@ from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
 from app.inference.classifier import Classifier
-from app.inference.cpu import step_back
+from app.inference.cpu import lower_thread_priority
 from app.inference.engines import choose
 from app.metrics import Metrics, remove_dead_workers
 from app.middleware.api_keys import ApiKeys
@@ -104,7 +104,7 @@ async def _lifespan(
 
 
 def _load(settings: Settings, metrics: Metrics) -> Classifier:
-    step_back()  # inherited by the engine's threads, which start here
+    lower_thread_priority()  # inherited by the engine's threads, which start here
     checkpoint = Checkpoint.load(settings.checkpoint)
     return Classifier(checkpoint, choose.build(settings, checkpoint), settings, metrics)
 

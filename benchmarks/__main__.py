@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.bodies import BODIES, pictures
 from benchmarks.load import Closed, closed_loop, open_loop
-from benchmarks.machine import describe
+from benchmarks.machine import describe, fastest_feature
 from benchmarks.processes import Server, ServerError, running
 from benchmarks.servers import PEERS, Contestant, contestants
 
@@ -56,6 +56,8 @@ def main() -> int:
     reference: list[dict[str, float]] = []
     for turn in range(arguments.rounds):
         results["engine"].append(_engine_alone())
+        if turn == 0:
+            print(_head(results), flush=True)
         for contestant in everyone:
             try:
                 results["runs"].append(_measure(contestant, turn, reference, arguments))
@@ -140,6 +142,14 @@ def _compare(server: Server, contestant: Contestant, reference: list[dict[str, f
                 raise WrongAnswersError(f"{contestant.key}: picture {i} is off by {off:.3f}: {answer}, not {right}")
             largest = max(largest, off)
     return largest
+
+
+def _head(results: dict[str, Any]) -> str:
+    """The machine, its CPU features, and the one that serves."""
+    machine, row = results["machine"], results["engine"][0][0]
+    served = fastest_feature(row["precision"]) if row["device"] == "cpu" else row["device"]
+    engine = f"{row['engine']} serves in {row['precision']} with {served}"
+    return f"{machine['processor']}, {machine['cores']} cores; {engine}"
 
 
 def _idle(server: Server) -> float:

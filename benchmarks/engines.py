@@ -28,8 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from app.errors import StartError
 from app.inference.classifier import Classifier
-from app.inference.cpu import SIDE_BY_SIDE
-from app.inference.engines.base import Engine, lanes
+from app.inference.engines.base import MIN_PARALLEL_BATCH, Engine, lanes
 from app.inference.engines.choose import BUILT_IN, build
 from app.metrics import Metrics
 from benchmarks.bodies import PICTURES
@@ -166,8 +165,8 @@ def _accuracy(chosen: Engine, pixels: NDArray[np.uint8], labels: NDArray[np.int6
 
 
 def _time(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) -> tuple[float, float, float]:
-    """Median milliseconds a batch, pictures/s, CPU milliseconds a picture; as app.inference.batcher uses its lanes."""
-    side_by_side = lanes(chosen) if batch >= SIDE_BY_SIDE else 1
+    """Median milliseconds a batch, pictures/s, CPU milliseconds a picture; as app.inference.batching uses its lanes."""
+    side_by_side = lanes(chosen) if batch >= MIN_PARALLEL_BATCH else 1
     batches = side_by_side * [np.resize(checkpoint.golden.pixels, (batch, SIZE, SIZE))]
     taken: list[float] = []
     with ThreadPoolExecutor(side_by_side) as threads:

@@ -21,7 +21,8 @@ from typing import Any
 from app import logs
 from app.api import predict
 from app.http import protocol, uvicorn_internals, write_coalescing
-from app.inference import batcher, classifier
+from app.inference import classifier
+from app.inference.batching import batcher, engine_threads
 from app.middleware import request_log
 from benchmarks.stub import AtOnce
 from model.checkpoint import Checkpoint
@@ -34,7 +35,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "body and form": [(predict, "read_pictures")],
     "decode and resize": [(classifier.Classifier, "_prepare_tiny")],
     "queue: form batches, hand over": [(batcher.Batcher, "_enqueue"), (batcher.Batcher, "_dispatch")],
-    "engine's threads: stack, score": [(batcher.Batcher, "_answer")],
+    "engine's threads: stack, score": [(engine_threads.EngineThreads, "_answer")],
     "queue: give answers out": [(batcher.Batcher, "_deliver")],
     "answer and its JSON": [(predict, "prediction_fields"), (predict, "timed_response")],
     "send": [(write_coalescing.CoalescingTransport, "_send")],

@@ -19,7 +19,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.service import Service
-from app.inference.cpu import WORKERS, usable_cores
+from app.inference.cpu import WORKERS_VARIABLE, usable_cores
 from app.main import create_app
 
 
@@ -68,7 +68,7 @@ class Classifier:
 
     def __init__(self, cpus: float) -> None:
         # Ray does not pin: the engine, which would take every core there is, is told how many others there are.
-        os.environ[WORKERS] = str(max(1, round(usable_cores() / cpus)))
+        os.environ[WORKERS_VARIABLE] = str(max(1, round(usable_cores() / cpus)))
 
     async def check_health(self) -> None:
         """Ray puts another replica in this one's place when this raises: as /health/live, if nothing else helps."""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from app.errors import QueueFull
-from app.inference.admission import CROWD, PATIENCE, AdmissionControl
+from app.inference.admission import MAX_WAIT, MIN_LIMIT, AdmissionControl
 from app.metrics import Metrics
 
 LIMIT, LONGEST = 1024, 10.0
@@ -47,8 +47,8 @@ def test_a_crowd_is_bounded_by_what_it_is_answered_at(monkeypatch: pytest.Monkey
         crowd.come()
         crowd.answer(16, 16 / rate)
     crowd.come()
-    assert crowd.admission.under_way == pytest.approx(max(CROWD, PATIENCE * rate), rel=0.05)
-    assert crowd.retry_after() == pytest.approx(crowd.admission.under_way / rate, abs=0.6)
+    assert crowd.admission.in_progress == pytest.approx(max(MIN_LIMIT, MAX_WAIT * rate), rel=0.05)
+    assert crowd.retry_after() == pytest.approx(crowd.admission.in_progress / rate, abs=0.6)
 
 
 def test_a_pause_is_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,10 +71,10 @@ def test_who_gets_no_answer_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> N
         crowd.now += 0.001
         crowd.inside.popleft().__exit__(ValueError, ValueError("damaged"), None)
         crowd.come()
-    assert crowd.admission.under_way == CROWD
+    assert crowd.admission.in_progress == MIN_LIMIT
 
 
 def test_the_limit_holds_whatever_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     crowd = Crowd(monkeypatch, rate=100_000)
     crowd.come()
-    assert crowd.admission.under_way == LIMIT
+    assert crowd.admission.in_progress == LIMIT

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.batcher import Answer, Batcher
+from app.inference.batching.batcher import Batcher
+from app.inference.batching.requests import Answer
 from app.metrics import Metrics
 
 LANES, AHEAD, BATCH = 2, 1, 16
@@ -39,7 +40,7 @@ async def arrived(engine: Engine, batches: int) -> None:
 
 def started(engine: Engine) -> Batcher[int]:
     batcher: Batcher[int] = Batcher(
-        engine, lambda: True, lanes=LANES, ahead=AHEAD, max_batch_size=BATCH, max_block_size=64, metrics=Metrics()
+        engine, lambda: True, lanes=LANES, ahead=AHEAD, max_batch_size=BATCH, max_array_batch_size=64, metrics=Metrics()
     )
     batcher.start()
     return batcher

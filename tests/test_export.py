@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from app.inference.engines.choose import has_fast_int8
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
 from model.export.export import export
 from model.export.manifest import Export
+from model.export.openvino import best_precision
 
 GRAPHS = ("openvino", "openvino-int8")
 SUFFIXES = (".xml", ".bin", ".json")
@@ -79,6 +81,7 @@ def test_int8_keeps_the_labels(pictures: list[tuple[str, bytes]]) -> None:
             about = other.get("/health").json()["engine"]
             assert (about["name"], about["device"]) == (engine, "cpu")
             assert about["precision"] in precisions
+            assert "auto chose" not in "".join(server.log)
             answers = [other.post("/predict/batch", files=part).json()["predictions"] for part in parts]
             labels.append([answer["label"] for part in answers for answer in part])
     assert sum(a == b for a, b in zip(*labels, strict=True)) >= 97
@@ -88,8 +91,30 @@ def test_a_cpu_start_needs_no_torch(server: Server, client: httpx.Client) -> Non
     engine = client.get("/health").json()["engine"]
     if engine["device"] == "cpu":
         int8 = has_fast_int8() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
-        assert engine["name"] == ("openvino-int8" if int8 else "openvino")
+        assert engine["name"] in ({"openvino-int8", "openvino"} if int8 else {"openvino"})
         assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+
+
+def test_auto_takes_the_faster_of_int8_and_bf16_if_the_cpu_has_both() -> None:
+    with run_server(GOOGLENET_DEVICE="cpu") as server, server.client() as client:
+        precision = client.get("/health").json()["engine"]["precision"]
+    chosen = re.search(r"auto chose (\w+): (\d+) pictures/s in int8, (\d+) pictures/s in bf16", "".join(server.log))
+    int8 = has_fast_int8() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
+    if int8 and best_precision() == "bf16":
+        assert chosen is not None
+        faster = "bf16" if int(chosen[3]) > int(chosen[2]) else "int8"
+        assert (chosen[1], precision) == (faster, faster)
+    else:
+        assert chosen is None
+        assert precision == ("int8" if int8 else best_precision().replace("f32", "fp32"))
+
+
+def test_bf16_that_was_not_accepted_is_not_chosen(copy: Path) -> None:
+    path = graph_file(copy, "openvino").with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "accepted": False}))
+    with run_server(GOOGLENET_CHECKPOINT=str(copy), GOOGLENET_DEVICE="cpu") as server, server.client() as client:
+        assert client.get("/health").json()["engine"]["name"] == ("openvino-int8" if has_fast_int8() else "openvino")
+    assert "auto chose" not in "".join(server.log)
 
 
 def test_int8_that_was_not_accepted_serves_only_when_asked_for(copy: Path) -> None:

@@ -13,7 +13,7 @@ def test_a_burst_passes_bit_by_bit() -> None:
 
         async def caller() -> None:
             nonlocal passed
-            await turns.take()
+            await turns.acquire()
             passed += 1
 
         callers = [asyncio.create_task(caller()) for _ in range(CALLERS)]

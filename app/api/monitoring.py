@@ -42,7 +42,7 @@ async def ready(request: Request, response: Response) -> schemas.Health:
             max_batch_size=batcher.max_batch_size,
             pictures_per_second={size: round(size / s, 1) for size, s in classifier.capacity.items()},
         ),
-        queue=schemas.Queue(images=batcher.waiting, limit=admission.bound, overloaded=admission.overloaded),
+        queue=schemas.Queue(images=batcher.waiting, limit=admission.limit, overloaded=admission.overloaded),
     )
 
 
@@ -65,5 +65,5 @@ async def metrics(request: Request) -> Response:
     """The sums over all workers, in Prometheus' text format."""
     classifier = Service.from_request(request).classifier
     classifier.metrics.queue.set(classifier.batcher.waiting)
-    classifier.served.measure_memory()
+    classifier.model.measure_memory()
     return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

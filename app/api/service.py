@@ -26,7 +26,7 @@ class Service:
     @property
     def stuck(self) -> bool:
         """Whether the engine has finished no batch, or given no right answer, for longer than STUCK_LIMIT."""
-        return self.classifier.batcher.vitals.stuck > self.settings.stuck_limit
+        return self.classifier.batcher.health.stuck_seconds > self.settings.stuck_limit
 
     async def unready_reason(self, request: Request) -> str | None:
         """Why no pictures should be sent to this process; None if it is ready."""

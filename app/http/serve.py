@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from app.http.server import Server
 from app.http.supervisor import Supervisor, bind
-from app.inference.cpu import WORKERS
+from app.inference.cpu import WORKERS_VARIABLE
 from app.logs import configure
 from app.main import create_app
 from app.metrics import MULTIPROC_DIR
@@ -52,7 +52,7 @@ def serve() -> int:
         with contextlib.suppress(KeyboardInterrupt, SystemExit):  # uvicorn's, after a failed start
             server.run()
         return 0 if server.started else START_FAILED
-    os.environ[WORKERS] = str(settings.workers)  # workers read it to share the cores
+    os.environ[WORKERS_VARIABLE] = str(settings.workers)  # workers read it to share the cores
     with contextlib.ExitStack() as stack:
         try:
             os.environ[MULTIPROC_DIR] = stack.enter_context(_metrics_directory())

@@ -1,1 +1,1 @@
-"""From 96×96 pictures to scores: admission, batching, engines, health."""
+"""Preprocessed pictures to scores: admission control, batching, engines, their health and replacement."""

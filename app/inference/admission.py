@@ -1,4 +1,4 @@
-"""Who is let in: a bound on the pictures under way in number, and one in time. Knows no threads and no engine."""
+"""Admission control: limits how many pictures are in progress and how long they may have to wait."""
 
 import time
 from collections.abc import Iterator
@@ -7,67 +7,69 @@ from contextlib import contextmanager
 from app.errors import QueueFull
 from app.metrics import Metrics
 
-PATIENCE = 0.5
-"""Seconds of work, at the rate at which a crowd is answered, beyond which no more is let in …"""
+MAX_WAIT = 0.5
+"""Seconds. No more pictures are admitted than are answered in that time, at the measured rate."""
 
-CROWD = 256
-"""… and the pictures that make a crowd: fewer are never refused for time."""
+MIN_LIMIT = 256
+"""Pictures that are admitted at any rate."""
 
-WINDOW, FEW = 0.25, 8
-"""Seconds, and answers, over which that rate is measured at least, while there are half as many as make a crowd."""
+BUSY = MIN_LIMIT // 2
+"""Pictures in progress from which on the rate is measured: with fewer the service may be idle in between."""
+
+MIN_RATE_SECONDS, MIN_RATE_ANSWERS = 0.25, 8
+"""The rate is measured over at least so many seconds and answers."""
 
 
 class AdmissionControl:
-    """Counts pictures from before their decoding to their answer.
+    """Counts pictures from before their decoding until their answer. All methods are called in the event loop.
 
-    `limit` is the bound in number, `bound` what it comes to now; `rate` the pictures a second that a crowd is taken to
-    be answered at until there has been one; `longest` the seconds by which everything is answered one way or another.
-    A crowd that would have to wait for long is refused though the queue has room: more would only wait longer. Called
-    in the event loop.
+    `queue_size` is the limit that is never exceeded. `rate` is an estimate in pictures a second, used until the rate
+    has been measured. `timeout` is the longest time in seconds until a picture is answered. `limit` follows the
+    measured rate, because a picture beyond it would only wait for longer.
     """
 
-    def __init__(self, limit: int, rate: float, longest: float, metrics: Metrics) -> None:
-        self.limit, self.under_way = limit, 0
-        self._longest, self._metrics = longest, metrics
-        self._window_began, self._answered = 0.0, 0
-        self._take(rate)
+    def __init__(self, queue_size: int, rate: float, timeout: float, metrics: Metrics) -> None:
+        self.in_progress = 0
+        self._queue_size, self._timeout, self._metrics = queue_size, timeout, metrics
+        self._window_start, self._answered = 0.0, 0
+        self._set_rate(rate)
 
-    def _take(self, rate: float) -> None:
-        """Bounds by it from now on."""
+    def _set_rate(self, rate: float) -> None:
         self._rate = rate
-        self.bound = int(min(self.limit, max(CROWD, PATIENCE * rate)))
-        self._metrics.queue_limit.set(self.bound)
+        self.limit = int(min(self._queue_size, max(MIN_LIMIT, MAX_WAIT * rate)))
+        self._metrics.queue_limit.set(self.limit)
 
     @property
     def overloaded(self) -> bool:
-        """Whether one more picture is refused."""
-        return self.under_way >= self.bound
+        """Whether one more picture would be refused."""
+        return self.in_progress >= self.limit
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:
-        """Takes places for pictures that are on their way. Raises QueueFull."""
-        if self.overloaded or self.under_way + count > self.limit:
-            raise self.refuse(count)
-        if self.under_way < CROWD // 2 <= self.under_way + count:
-            self._window_began, self._answered = time.monotonic(), 0
-        self.under_way += count
+        """Counts `count` pictures as in progress within the block. Raises QueueFull."""
+        if self.overloaded or self.in_progress + count > self._queue_size:
+            raise self.rejection(count)
+        if self.in_progress < BUSY <= self.in_progress + count:
+            self._window_start, self._answered = time.monotonic(), 0
+        self.in_progress += count
         try:
             yield
             self._answered += count
-            self._measure()
+            self._measure_rate()
         finally:
-            self.under_way -= count
+            self.in_progress -= count
 
-    def refuse(self, count: int) -> QueueFull:
-        """What is said to who is not let in: to come back when what is under way has been answered."""
+    def rejection(self, count: int) -> QueueFull:
+        """The error for pictures that are not admitted; counts them. Retry-After is when all others are answered."""
         self._metrics.dropped("rejected", count)
-        seconds = min(self.under_way / self._rate, self._longest)
-        return QueueFull(f"{self.under_way} pictures are under way already", retry_after=seconds)
+        seconds = min(self.in_progress / self._rate, self._timeout)
+        return QueueFull(f"{self.in_progress} pictures are under way already", retry_after=seconds)
 
-    def _measure(self) -> None:
-        """Called with every answer; closes a window that has been busy for long enough."""
+    def _measure_rate(self) -> None:
+        """After each answer; takes a new rate once the service has been busy for long enough."""
         now = time.monotonic()
-        if self.under_way < CROWD // 2 or self._answered < FEW or now - self._window_began < WINDOW:
+        seconds = now - self._window_start
+        if self.in_progress < BUSY or self._answered < MIN_RATE_ANSWERS or seconds < MIN_RATE_SECONDS:
             return
-        self._take(self._answered / (now - self._window_began))
-        self._window_began, self._answered = now, 0
+        self._set_rate(self._answered / seconds)
+        self._window_start, self._answered = now, 0

@@ -1,7 +1,6 @@
 """THE PATH of a picture: bytes → decode → preprocess → batcher → engine → labels → Prediction.
 
-Decoding and preprocessing happen per picture before the queue, so a bad picture is refused alone and
-never reaches a batch.
+Each picture is decoded and preprocessed before the queue. A bad picture is refused alone and never reaches a batch.
 """
 
 import asyncio
@@ -19,12 +18,13 @@ from app.errors import DeadlinePassed, ServiceError
 from app.images.decode import open_picture, prepare
 from app.images.memory_budget import DecodeBudget
 from app.inference.admission import AdmissionControl
-from app.inference.batcher import Answer, Batcher
+from app.inference.batching.batcher import Batcher
+from app.inference.batching.requests import Answer, Outcome
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, ahead, lanes
 from app.inference.engines.batch_size import useful_batch_size, warm_up
 from app.inference.loop_throttle import LoopThrottle
-from app.inference.model_handle import Served
+from app.inference.model_handle import ModelHandle
 from app.inference.quarter_turns import submit_upright
 from app.inference.scores import Scores, score
 from app.metrics import Metrics
@@ -36,28 +36,28 @@ if TYPE_CHECKING:  # the path also runs where there is no HTTP
 
 log = logging.getLogger(__name__)
 
-INLINE_BYTES = 16 * 1024
-"""A file up to this size has its header read at once; decoding it may still take a thread."""
+MAX_INLINE_BYTES = 16 * 1024
+"""The header of a file up to this size is read in the event loop. A tiny picture is decoded there, too."""
 
-BLOCK = 64
-"""Pictures that came as one array and are computed together, where that is more than the most useful batch."""
+INLINE_DECODES_PER_ITERATION = 4
+"""Tiny pictures that are decoded in an iteration of the event loop. More would delay the refusals under overload."""
 
-ENGINES_PART = 0.5
-"""Of the work for a picture, what the engine is taken to be until a crowd has been answered."""
+MAX_INLINE_FILES = 16
+"""A tensor with more files has all of them decoded in threads."""
 
-AT_A_TIME = 4
-"""Tiny pictures that are decoded each time around the event loop: more keep those waiting who are turned away."""
+MAX_LARGEST_DECODES = 4
+"""Pictures of the largest size allowed that are decoded at a time, on any number of cores: a limit on memory."""
 
-FEW = 16
-"""Of so many files that come together, tiny ones are decoded at once."""
+MAX_ARRAY_BATCH_SIZE = 64
+"""Batch size for pictures that were submitted as one array, if the most useful batch size is smaller."""
 
-LARGEST_AT_ONCE = 4
-"""Pictures of the largest size allowed that are decoded at a time, however many cores there are."""
+ENGINE_SHARE = 0.5
+"""The engine's assumed share of the work for a picture, for the first estimate of the rate of answers."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture ready for the network, and the seconds that took."""
+    """A preprocessed picture, and the seconds that decoding and preprocessing took."""
 
     preprocessed: Preprocessed
     seconds: float
@@ -76,65 +76,31 @@ class Classifier:
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
-        self.served = Served(checkpoint, engine, settings, metrics)
-        self._measured, capacity = _kind(engine), warm_up(engine, checkpoint.golden.pixels)
-        self._capacity = capacity
-        batch_size = settings.max_batch_size or useful_batch_size(capacity)
-        self._turns = LoopThrottle(AT_A_TIME)
+        self.model = ModelHandle(checkpoint, engine, settings, metrics)
+        self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
+        rates = {size: size / seconds for size, seconds in self._capacity.items()}
+        batch_size = settings.max_batch_size or useful_batch_size(self._capacity)
+        self._inline_decodes = LoopThrottle(INLINE_DECODES_PER_ITERATION)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
-            self.served.recover,
+            self.model.recover,
             lanes=lanes(engine),
             ahead=ahead(engine),
             max_batch_size=batch_size,
-            max_block_size=settings.max_batch_size or max(batch_size, BLOCK),
+            max_array_batch_size=settings.max_batch_size or max(batch_size, MAX_ARRAY_BATCH_SIZE),
             metrics=metrics,
-            arriving=lambda: self._turns.waiting,
+            arriving=lambda: self._inline_decodes.waiting,
         )
-        rate = max(size / seconds for size, seconds in capacity.items())
-        self.admission = AdmissionControl(settings.queue_size, ENGINES_PART * rate, settings.request_timeout, metrics)
-        self._decoding = DecodeBudget(LARGEST_AT_ONCE)
+        rate = ENGINE_SHARE * max(rates.values())
+        self.admission = AdmissionControl(settings.queue_size, rate, settings.request_timeout, metrics)
+        self._decode_budget = DecodeBudget(MAX_LARGEST_DECODES)
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-        rates = ", ".join(f"{size}: {size / seconds:.0f}" for size, seconds in capacity.items())
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
-            *(engine.name, engine.device, engine.precision, rates, batch_size),
+            *_kind(engine),
+            ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items()),
+            batch_size,
         )
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return self.served.now[0]
-
-    @property
-    def engine(self) -> Engine:
-        return self.served.now[1]
-
-    @property
-    def capacity(self) -> dict[int, float]:
-        """Seconds per batch by its size, measured at the start; empty where another kind of engine serves since."""
-        return self._capacity if _kind(self.engine) == self._measured else {}
-
-    def distrust(self, engine: Engine, reason: str) -> None:
-        """It has classified a known picture wrongly: it is replaced, and until `trust` pictures get EngineFailed."""
-        self.served.doubted = engine
-        self.batcher.vitals.distrust(reason)
-
-    def trust(self) -> None:
-        """A known picture was classified correctly."""
-        self.served.doubted = None
-        self.batcher.vitals.trust()
-
-    def reload(self) -> None:
-        """Takes up the checkpoint's file as it is now, if it is good."""
-        self.served.reload(self.batcher.max_batch_size)
-
-    def start(self) -> None:
-        self.batcher.start()
-
-    async def stop(self) -> None:
-        """Finishes what was accepted."""
-        await self.batcher.stop()
-        self._decoders.shutdown(wait=False)
 
     async def classify(
         self, data: bytes, mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
@@ -147,21 +113,17 @@ class Classifier:
             ((outcome, degrees),) = await submit_upright(
                 self.batcher, [prepared.preprocessed.pixels], deadline, may_turn
             )
-        prediction = self._joined(prepared, outcome, degrees)
+        prediction = self._prediction(prepared, outcome, degrees)
         if isinstance(prediction, ServiceError):
             raise prediction
         return prediction
 
     async def classify_many(
-        self,
-        pictures: Sequence[bytes],
-        mode: Mode = "auto",
-        background: Ground = "auto",
-        rotation: Rotation = "auto",
+        self, pictures: Sequence[bytes], mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
     ) -> list[Prediction | ServiceError]:
-        """Several pictures, in order; an error stands in the place of an unusable one.
+        """Several pictures, in order, with an error in the place of an unusable one.
 
-        Raises QueueFull or NotReady for all of them together, or EngineFailed where the engine is not trusted.
+        Raises QueueFull or NotReady for all of them together, and EngineFailed while the engine is unhealthy.
         """
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(len(pictures)):
@@ -172,13 +134,13 @@ class Classifier:
             may_turn = [mode == rotation == "auto"] * len(usable)
             outcomes = iter(await submit_upright(self.batcher, usable, deadline, may_turn))
         return [
-            entry if isinstance(entry, ServiceError) else self._joined(entry, *next(outcomes)) for entry in prepared
+            entry if isinstance(entry, ServiceError) else self._prediction(entry, *next(outcomes)) for entry in prepared
         ]
 
     async def score(self, tensors: Sequence[NDArray[np.uint8] | Sequence[bytes]]) -> list[Scores]:
         """All pictures of all tensors, in order: uint8 [n,96,96] as the network takes them, or n files.
 
-        All or nothing: raises the ServiceError of the first that gets no answer; an unusable file is called image[i].
+        Raises the ServiceError of the first picture without an answer; the error of an unusable file names image[i].
         """
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(sum(map(len, tensors))):
@@ -187,42 +149,19 @@ class Classifier:
             may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
             outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, may_turn)]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
-        asyncio.get_running_loop().call_soon(self._observe, answers)  # when the response is on its way
+        asyncio.get_running_loop().call_soon(self._count_all, answers)  # after the response has been sent
         return [answer.result for answer in answers]
-
-    async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
-        """Several in threads even if they are tiny, so that others are served in between."""
-        inline = len(files) <= FEW
-        prepared = await asyncio.gather(
-            *(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files)
-        )
-        for i, entry in enumerate(prepared):
-            if isinstance(entry, ServiceError):
-                entry.detail = f"image[{i}]: {entry.detail}"
-                raise entry
-        return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
-
-    def _observe(self, answers: Sequence[Answer[Scores]]) -> None:
-        for answer in answers:
-            self._count(answer)
-
-    async def _prepare_or_error(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
-    ) -> Prepared | ServiceError:
-        try:
-            return await self._prepare(data, mode, background, deadline, inline)
-        except ServiceError as error:
-            return error
 
     async def _prepare(
         self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
     ) -> Prepared:
-        """Tiny pictures right here, if `inline`, others in a thread."""
+        """bytes → decoded and preprocessed picture: a tiny one in the event loop if `inline`, others in a thread."""
         preprocessed = None
-        if inline and len(data) <= INLINE_BYTES:
-            await self._turns.take()
+        inline = inline and len(data) <= MAX_INLINE_BYTES
+        if inline:
+            await self._inline_decodes.acquire()
         started = time.monotonic()
-        if inline and len(data) <= INLINE_BYTES:
+        if inline:
             preprocessed = self._prepare_tiny(data, mode, background)
         if preprocessed is None:
             loop = asyncio.get_running_loop()
@@ -235,24 +174,42 @@ class Classifier:
         self.metrics.decode_time.observe(seconds)
         return Prepared(preprocessed, seconds)
 
+    async def _prepare_or_error(
+        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+    ) -> Prepared | ServiceError:
+        try:
+            return await self._prepare(data, mode, background, deadline, inline)
+        except ServiceError as error:
+            return error
+
+    async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
+        """Raises the error of the first unusable file. Many files are not decoded inline: that would block the loop."""
+        inline = len(files) <= MAX_INLINE_FILES
+        prepared = await asyncio.gather(
+            *(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files)
+        )
+        for i, entry in enumerate(prepared):
+            if isinstance(entry, ServiceError):
+                entry.detail = f"image[{i}]: {entry.detail}"
+                raise entry
+        return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
+
     def _prepare_tiny(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed | None:
-        """None for a picture that is better decoded in a thread."""
+        """None for a picture that takes longer to prepare than a thread switch."""
         picture = open_picture(data, self.settings.max_pixels)
         return prepare(picture, mode, background) if picture.tiny else None
 
     def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)
-        with self._decoding.take(picture.share):
+        with self._decode_budget.take(picture.share):
             return prepare(picture, mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """Runs in the engine's threads."""
-        checkpoint, engine = self.served.now
+        """The engine's step, uint8 [n,96,96] → n scores. Runs in the engine's threads."""
+        checkpoint, engine = self.model.current
         return score(engine, checkpoint, pixels)
 
-    def _joined(
-        self, prepared: Prepared, outcome: Answer[Scores] | ServiceError, degrees: int
-    ) -> Prediction | ServiceError:
+    def _prediction(self, prepared: Prepared, outcome: Outcome[Scores], degrees: int) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
             return outcome
         self._count(outcome)
@@ -261,19 +218,59 @@ class Classifier:
         return Prediction(prepared, outcome)
 
     def _count(self, answer: Answer[Scores]) -> None:
+        """Adds the answer to the metrics, by its label."""
         scores = answer.result
         likeliest = int(scores.probabilities.argmax())
         label, confidence = self.checkpoint.metadata.classes[likeliest], float(scores.probabilities[likeliest])
         self.metrics.queue_time.observe(answer.queued)
         self.metrics.prediction(label, confidence, scores.out_of_distribution)
 
+    def _count_all(self, answers: Sequence[Answer[Scores]]) -> None:
+        for answer in answers:
+            self._count(answer)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.model.current[0]
+
+    @property
+    def engine(self) -> Engine:
+        return self.model.current[1]
+
+    @property
+    def capacity(self) -> dict[int, float]:
+        """Seconds per batch by its size, measured at the start; empty after an engine of another kind took over."""
+        return self._capacity if _kind(self.engine) == self._measured_engine else {}
+
+    def mark_unhealthy(self, engine: Engine, reason: str) -> None:
+        """The engine classified a known picture wrongly. Pictures get EngineFailed until `mark_healthy`."""
+        self.model.unhealthy_engine = engine
+        self.batcher.health.mark_unhealthy(reason)
+
+    def mark_healthy(self) -> None:
+        """A known picture was classified correctly."""
+        self.model.unhealthy_engine = None
+        self.batcher.health.mark_healthy()
+
+    def reload(self) -> None:
+        """Loads the checkpoint's file again; it replaces the current one if it is correct."""
+        self.model.reload(self.batcher.max_batch_size)
+
+    def start(self) -> None:
+        self.batcher.start()
+
+    async def stop(self) -> None:
+        """Finishes the accepted pictures."""
+        await self.batcher.stop()
+        self._decoders.shutdown(wait=False)
+
 
 def _kind(engine: Engine) -> tuple[str, str, str]:
-    """What its speed depends on."""
+    """The attributes that decide the engine's speed."""
     return engine.name, engine.device, engine.precision
 
 
-def _answer_or_raise(outcome: Answer[Scores] | ServiceError) -> Answer[Scores]:
+def _answer_or_raise(outcome: Outcome[Scores]) -> Answer[Scores]:
     if isinstance(outcome, ServiceError):
         raise outcome
     return outcome

@@ -1,4 +1,4 @@
-"""How many cores this process may really use: its affinity and its container's quota, not the host's count."""
+"""How many cores the process may use, by its affinity and its container's quota, and the priority of its threads."""
 
 import math
 import os
@@ -6,40 +6,37 @@ import sys
 import threading
 from pathlib import Path
 
-QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-"""cgroup v2, "quota period" or "max period"; cgroup v1, the quota alone, its period beside it."""
+CGROUP_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+"""cgroup v2, "quota period" or "max period"; cgroup v1, the quota alone, with its period in a file beside it."""
 
+ENGINE_NICENESS = 7
+"""Added to the niceness of the engine's threads: the event loop then gets almost five times their share of a core."""
 
-SIDE_BY_SIDE = 8
-"""Pictures from which a batch has a core to itself; fewer are computed alone, on all cores."""
-
-STEP = 7
-"""How much nicer the engine's threads are: where both want a core, the event loop gets almost five times as much."""
-
-WORKERS = "GOOGLENET_WORKERS"
-"""The setting, in the environment that the workers inherit: they share the cores."""
+WORKERS_VARIABLE = "GOOGLENET_WORKERS"
+"""The environment variable with the number of worker processes, which share the cores."""
 
 
 def usable_cores() -> int:
-    """At least 1; a quota of one and a half cores counts as two."""
+    """Cores for each worker process, at least 1. A quota of one and a half cores counts as two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(_quota() or cores)) // int(os.environ.get(WORKERS, "1")))
+    return max(1, min(cores, math.ceil(_quota() or cores)) // int(os.environ.get(WORKERS_VARIABLE, "1")))
 
 
-def step_back() -> None:
-    """This thread, and those that it starts from now on, let the event loop go first.
+def lower_thread_priority() -> None:
+    """Makes this thread, and the threads it starts later, give way to the event loop.
 
-    It needs little, but under overload it needs it at once: to refuse what cannot be done. Linux alone has
-    niceness by thread. One that has stepped back already, or was started by one that has, goes no further.
+    Under overload the event loop must run at once to refuse requests. Only Linux has niceness for each thread. A second
+    call, or a call in a thread that inherited the lower priority, changes nothing.
     """
     if sys.platform == "linux":
         main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(os.nice(0), min(19, main_thread + STEP)))
+        niceness = max(os.nice(0), min(19, main_thread + ENGINE_NICENESS))
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the container may use, None without a limit."""
-    v2, v1 = QUOTAS
+    """Cores that the container may use, None without a limit."""
+    v2, v1 = CGROUP_QUOTAS
     try:
         if v2.exists():
             quota, period = v2.read_text().split()

@@ -1,4 +1,4 @@
-"""Whether the engine does its work: since when it does not, why it is not trusted, and when it is mended."""
+"""Tracks whether the engine works: how long it has been stuck, why it is unhealthy, and its recovery."""
 
 import logging
 import threading
@@ -10,67 +10,64 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Doubt:
-    """Why the engine is not trusted, and since when."""
-
+class _Unhealthy:
     reason: str
     since: float
 
 
 class EngineHealth:
-    """Of an engine that so many threads feed; times are time.monotonic()'s.
+    """Health of an engine that is used by `threads` threads; times are time.monotonic() seconds.
 
-    `recover` is called by one thread at a time: it mends what it can and says whether the engine works.
+    `recover` repairs or replaces the engine and returns whether it works. One thread at a time calls it.
     """
 
     def __init__(self, threads: int, recover: Callable[[], bool]) -> None:
         self._recover = recover
-        self._mending = threading.Lock()
+        self._recovery_lock = threading.Lock()
         self._busy_since: list[float | None] = [None] * threads
         self._failing_since: float | None = None
-        self._doubt: _Doubt | None = None
+        self._unhealthy: _Unhealthy | None = None
 
     @property
-    def stuck(self) -> float:
-        """Seconds for which a thread has been in one batch, no picture has been managed, or answers have been wrong."""
-        doubted_since = self._doubt.since if self._doubt else None
-        since = [start for start in (*self._busy_since, self._failing_since, doubted_since) if start is not None]
+    def stuck_seconds(self) -> float:
+        """How long a thread has been in one batch, every batch has failed, or answers have been wrong: the longest."""
+        unhealthy_since = self._unhealthy.since if self._unhealthy else None
+        since = [start for start in (*self._busy_since, self._failing_since, unhealthy_since) if start is not None]
         return time.monotonic() - min(since) if since else 0.0
 
     @property
-    def doubt(self) -> str | None:
-        """Why no answer is to be given out; None while the engine is trusted."""
-        return self._doubt.reason if self._doubt else None
+    def unhealthy_reason(self) -> str | None:
+        """Why the engine's answers must not be used; None while it is healthy."""
+        return self._unhealthy.reason if self._unhealthy else None
 
-    def distrust(self, reason: str) -> None:
-        """A known picture was classified wrongly: the engine is mended after its next batch."""
-        if self._doubt is None:
+    def mark_unhealthy(self, reason: str) -> None:
+        """A known picture was classified wrongly. The engine recovers after its next batch."""
+        if self._unhealthy is None:
             log.error("no answers are given out: %s", reason)
-        self._doubt = _Doubt(reason, self._doubt.since if self._doubt else time.monotonic())
+        self._unhealthy = _Unhealthy(reason, self._unhealthy.since if self._unhealthy else time.monotonic())
 
-    def trust(self) -> None:
+    def mark_healthy(self) -> None:
         """A known picture was classified correctly."""
-        if self._doubt is not None:
+        if self._unhealthy is not None:
             log.warning("answers are given out again: a known picture was classified correctly")
-        self._doubt = None
+        self._unhealthy = None
 
-    def begin(self, thread: int, now: float) -> None:
-        """This thread has a batch from now on."""
+    def batch_started(self, thread: int, now: float) -> None:
         self._busy_since[thread] = now
 
-    def end(self, thread: int) -> None:
+    def batch_finished(self, thread: int) -> None:
         self._busy_since[thread] = None
 
-    def sound(self, succeeded: bool) -> bool:
-        """After a batch, of which something succeeded or nothing: whether the engine needs no mending."""
-        if not succeeded or self._doubt is not None:
-            return False
+    def needs_recovery(self, succeeded: bool) -> bool:
+        """After each batch; `succeeded` says whether at least one picture of it got a result."""
+        if not succeeded or self._unhealthy is not None:
+            return True
         self._failing_since = None
-        return True
+        return False
 
-    def mend(self, succeeded: bool) -> None:
-        """After a batch that left the engine not sound; notes since when it fails."""
-        with self._mending:
+    def recover(self, succeeded: bool) -> None:
+        """After a batch that needs recovery. Notes the start of the failure if the engine does not work afterwards."""
+        with self._recovery_lock:
             succeeded = self._recover() or succeeded
         if succeeded:
             self._failing_since = None

@@ -1,45 +1,46 @@
-"""Taking turns in the event loop, so that it gets to its other work in between."""
+"""Limits how many callers continue in each iteration of the event loop."""
 
 import asyncio
 from collections import deque
 
 
 class LoopThrottle:
-    """Lets `count` callers pass each time around the event loop, the others later, in their order.
+    """Lets `per_iteration` callers continue in each iteration of the event loop; the others wait in their order.
 
-    A burst of requests whose work is done in the loop would otherwise keep it from everything else: from answering
-    those before them, and from turning away those behind them.
+    A burst of requests that compute in the loop would otherwise block it: earlier requests would get no answer, and
+    requests above the limit no refusal.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = self._left = count
+    def __init__(self, per_iteration: int) -> None:
+        self._per_iteration = self._remaining = per_iteration
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._armed = False
+        self._reset_scheduled = False
 
     @property
     def waiting(self) -> int:
-        """Callers whose turn is still to come."""
+        """Callers that are still held back."""
         return len(self._waiting)
 
-    async def take(self) -> None:
-        """Returns when it is the caller's turn: at once, if there are few."""
+    async def acquire(self) -> None:
+        """Returns at once while the iteration's limit is not reached, otherwise in a later iteration."""
         loop = asyncio.get_running_loop()
-        if not self._armed:
-            self._armed = True
-            loop.call_soon(self._next, loop)
-        if self._left:
-            self._left -= 1
+        if not self._reset_scheduled:
+            self._reset_scheduled = True
+            loop.call_soon(self._reset, loop)
+        if self._remaining:
+            self._remaining -= 1
             return
-        self._waiting.append(turn := loop.create_future())
-        await turn
+        self._waiting.append(released := loop.create_future())
+        await released
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._left = self._count
-        while self._waiting and self._left:
-            turn = self._waiting.popleft()
-            if not turn.done():  # cancelled
-                turn.set_result(None)
-                self._left -= 1
-        self._armed = self._left < self._count
-        if self._armed:
-            loop.call_soon(self._next, loop)
+    def _reset(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the next iteration's count and releases callers that wait."""
+        self._remaining = self._per_iteration
+        while self._waiting and self._remaining:
+            released = self._waiting.popleft()
+            if not released.done():  # not cancelled
+                released.set_result(None)
+                self._remaining -= 1
+        self._reset_scheduled = self._remaining < self._per_iteration
+        if self._reset_scheduled:
+            loop.call_soon(self._reset, loop)

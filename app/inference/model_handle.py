@@ -1,17 +1,17 @@
-"""The checkpoint and the engine that are at work, and how another takes their place: a death, or a new checkpoint."""
+"""Holds the checkpoint and the engine in use, and replaces them: after a failure, or by a new checkpoint."""
 
 import asyncio
-import contextlib
+import concurrent.futures
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from app.errors import StartError
-from app.inference.cpu import step_back
+from app.inference.cpu import lower_thread_priority
 from app.inference.engines.base import Engine, device_memory
 from app.inference.engines.choose import build, golden_error
 from app.metrics import Metrics
@@ -22,50 +22,51 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Made = TypeVar("Made")
-Pair = tuple[Checkpoint, Engine]
+T = TypeVar("T")
+Model = tuple[Checkpoint, Engine]
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two attempts to bring an engine back; they double, until none has been needed for the longest."""
+MIN_BACKOFF, MAX_BACKOFF = 0.5, 30.0
+"""Seconds between two restarts of the engine. They double, and begin anew after `MAX_BACKOFF` without a restart."""
 
 
-class Served:
-    """`now` is replaced as a whole: who uses it takes both out at once."""
+class ModelHandle:
+    """`current` is replaced as a whole, so that a caller which unpacks it gets an engine with its own checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
-        self.now: Pair = checkpoint, engine
-        self.doubted: Engine | None = None
-        """One that has classified a known picture wrongly; it is replaced whatever it does afterwards."""
+        self.current: Model = checkpoint, engine
+        self.unhealthy_engine: Engine | None = None
+        """An engine that classified a known picture wrongly. It is replaced even if it answers correctly later."""
         self._settings, self._metrics = settings, metrics
-        self._exchange = threading.Lock()
-        """Held to replace `now`: the engine's threads do that, and the event loop."""
+        self._swap_lock = threading.Lock()
+        """Held to replace `current`: the engine's threads do that, and the event loop."""
         self._reloading: asyncio.Task[None] | None = None
-        self._wanted = False
-        self._pause, self._not_before = FIRST_PAUSE, 0.0
-        self._put_to_work(self.now)
+        self._reload_requested = False
+        self._backoff, self._next_restart = MIN_BACKOFF, 0.0
+        self._swap(self.current)
 
     def recover(self) -> bool:
-        """Whether the engine works, if need be a new one in its place; runs in an engine thread, one at a time."""
-        before = checkpoint, _ = self.now
-        if self._works(before):
-            return True  # then it was the pictures
-        if not self._may_build():
+        """Restarts the engine if it is broken; returns whether it works. Called in one engine thread at a time."""
+        before = checkpoint, _ = self.current
+        if self._is_correct(before):
+            return True  # the pictures caused the failure
+        if not self._may_restart():
             return False
         try:
-            replacement = build(self._settings, checkpoint)
+            engine = build(self._settings, checkpoint)
         except BaseException as error:
             log.error("the engine could not be restarted: %s: %s", type(error).__name__, error)
             return False
         finally:
-            self._put_off()
-        if self._put_to_work((checkpoint, replacement), before):  # else another has been taken up meanwhile
+            self._back_off()
+        if self._swap((checkpoint, engine), before):
             self._metrics.engine_restarts.inc()
             log.warning("the engine has been restarted")
         return True
 
-    def _works(self, served: Pair) -> bool:
-        checkpoint, engine = served
-        if engine is self.doubted:
+    def _is_correct(self, model: Model) -> bool:
+        """Whether the engine gives the golden answers."""
+        checkpoint, engine = model
+        if engine is self.unhealthy_engine:
             return False
         try:
             if golden_error(engine, checkpoint) <= engine.tolerance:
@@ -75,23 +76,22 @@ class Served:
             log.error("the engine has died: %s: %s", type(error).__name__, error)
         return False
 
-    def _may_build(self) -> bool:
+    def _may_restart(self) -> bool:
         now = time.monotonic()
-        if now > self._not_before + LONGEST_PAUSE:
-            self._pause = FIRST_PAUSE
-        return now >= self._not_before
+        if now > self._next_restart + MAX_BACKOFF:
+            self._backoff = MIN_BACKOFF
+        return now >= self._next_restart
 
-    def _put_off(self) -> None:
-        """The next attempt."""
-        self._not_before = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+    def _back_off(self) -> None:
+        self._next_restart = time.monotonic() + self._backoff
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF)
 
-    def _put_to_work(self, served: Pair, instead_of: Pair | None = None) -> bool:
-        """Whether they are `now` from now on: not if something else is there than what they are to replace."""
-        with self._exchange:
-            if instead_of is not None and self.now is not instead_of:
+    def _swap(self, model: Model, expected: Model | None = None) -> bool:
+        """Makes `model` the current one; not if another than `expected` has become current meanwhile."""
+        with self._swap_lock:
+            if expected is not None and self.current is not expected:
                 return False
-            self.now = checkpoint, engine = served
+            self.current = checkpoint, engine = model
             self._metrics.model(
                 name=checkpoint.metadata.name,
                 version=checkpoint.version[:12],
@@ -103,31 +103,31 @@ class Served:
         return True
 
     def reload(self, batch_size: int) -> None:
-        """Loads the checkpoint's file anew, aside, and puts it to work between two batches if it proves itself.
+        """Loads the checkpoint's file again in a thread; the new model replaces the current one if it is correct.
 
-        Called in the event loop. While one is being loaded, the file is loaded once more afterwards: it may be another.
+        Called in the event loop. During a reload, the file is loaded once more afterwards, because it may have changed.
         """
-        self._wanted = True
+        self._reload_requested = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload(batch_size))
         else:
             log.info("a checkpoint is being loaded; its file is loaded once more afterwards")
 
     async def _reload(self, batch_size: int) -> None:
-        while self._wanted:
-            self._wanted = False
+        while self._reload_requested:
+            self._reload_requested = False
             try:
-                self._put_to_work(await _aside(lambda: self._load(batch_size)))
+                self._swap(await _in_daemon_thread(lambda: self._load(batch_size)))
             except Exception as error:
-                log.error("the new checkpoint is refused, %s stays: %s", self.now[0].version[:12], error)
+                log.error("the new checkpoint is refused, %s stays: %s", self.current[0].version[:12], error)
             else:
-                log.warning("%s is served from now on", self.now[0].version[:12])
+                log.warning("%s is served from now on", self.current[0].version[:12])
 
-    def _load(self, batch_size: int) -> Pair:
-        """Verified and warm. Raises CheckpointError or StartError."""
-        step_back()
+    def _load(self, batch_size: int) -> Model:
+        """A verified and warm model. Raises CheckpointError or StartError."""
+        lower_thread_priority()
         checkpoint = Checkpoint.load(self._settings.checkpoint)
-        if checkpoint.metadata.classes != self.now[0].metadata.classes:
+        if checkpoint.metadata.classes != self.current[0].metadata.classes:
             raise StartError("it has other classes, which needs a restart")
         engine = build(self._settings, checkpoint)
         pixels = checkpoint.golden.pixels
@@ -135,36 +135,25 @@ class Served:
         return checkpoint, engine
 
     def measure_memory(self) -> None:
-        """Into the metrics, if the device has memory of its own."""
-        engine = self.now[1]
+        """Updates the metrics if the device has memory of its own."""
+        engine = self.current[1]
         if memory := device_memory(engine):
             self._metrics.device_memory(engine.device, *memory)
 
 
-async def _aside(make: Callable[[], Made]) -> Made:
-    """`make()`, in a thread that does not hold up the end of the process if it hangs, as asyncio.to_thread's would.
+async def _in_daemon_thread(function: Callable[[], T]) -> T:
+    """Like asyncio.to_thread, but a call that hangs does not keep the process from ending.
 
-    Raises what it raises, and RuntimeError instead of what is no Exception.
+    Raises what `function` raises; a BaseException that is no Exception becomes a RuntimeError.
     """
-    loop = asyncio.get_running_loop()
-    made: asyncio.Future[Made] = loop.create_future()
-
-    def settle(result: Made | None, error: BaseException | None) -> None:
-        if made.done():  # cancelled
-            return
-        if error is None:
-            made.set_result(cast("Made", result))
-        else:
-            made.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()  # cancelling the caller does not cancel the thread
 
     def run() -> None:
-        result, failure = None, None
         try:
-            result = make()
+            future.set_result(function())
         except BaseException as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, failure)
+            future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     threading.Thread(target=run, name="reload", daemon=True).start()
-    return await made
+    return await asyncio.wrap_future(future)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ServiceError
-from app.inference.batcher import Answer, Batcher, Outcome
+from app.inference.batching.batcher import Batcher
+from app.inference.batching.requests import Answer, Outcome
 from app.inference.scores import Scores, righted, turns
 
 Pixels = NDArray[np.uint8]

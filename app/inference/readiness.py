@@ -46,7 +46,7 @@ class KnownAnswerProbe:
 
     async def _classify_known_picture(self, index: int, deadline: float) -> str | None:
         classifier = self._classifier
-        served = checkpoint, engine = classifier.served.now
+        served = checkpoint, engine = classifier.model.current
         index %= len(engine.golden)
         try:
             (outcome,) = await classifier.batcher.submit([checkpoint.golden.pixels[index]], deadline, urgent=True)
@@ -54,20 +54,22 @@ class KnownAnswerProbe:
             outcome = error
         if isinstance(outcome, ServiceError):
             return f"a known picture was not classified: {outcome.detail}"
-        if served is not classifier.served.now:  # replaced meanwhile: it is unknown which of the two engines answered
+        if (
+            served is not classifier.model.current
+        ):  # replaced meanwhile: it is unknown which of the two engines answered
             return await self._classify_known_picture(index, deadline)
         difference = float(np.abs(outcome.result.probabilities - engine.golden[index]).max())
         if not difference <= engine.tolerance:  # true for NaN too
             failure = f"a known picture was classified wrongly: a probability is off by {difference:.4f}"
-            classifier.distrust(engine, failure)
+            classifier.mark_unhealthy(engine, failure)
             if self._repetition is None or self._repetition.done():
                 self._repetition = asyncio.create_task(self._repeat_until_healthy())
             return failure
-        classifier.trust()
+        classifier.mark_healthy()
         return None
 
     async def _repeat_until_healthy(self) -> None:
         """The engine must become healthy again even if no request for /health comes."""
-        while self._classifier.batcher.vitals.doubt is not None:
+        while self._classifier.batcher.health.unhealthy_reason is not None:
             await asyncio.sleep(RESULT_LIFETIME)
             await self.failure()

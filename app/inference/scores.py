@@ -1,4 +1,4 @@
-"""Engine → what is said about each picture, with a server around it or without."""
+"""Engine outputs → probabilities and out-of-distribution score of each picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from model.ood_detector import clearly_known
 
 @dataclass(frozen=True)
 class Scores:
-    """What the network says about one picture."""
+    """The network's result for one picture."""
 
     probabilities: NDArray[np.float32]
     """[classes]."""
     logits: NDArray[np.float32]
     """[classes], before temperature."""
     maps: NDArray[np.float32]
-    """[classes,3,3], a view into the batch's: class activation maps, as in app.inference.engines.base.Outputs."""
+    """[classes,3,3], class activation maps: a view into the batch's array."""
     ood_score: float | None
-    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
+    """Higher is less like the training data; None if the checkpoint has no detector."""
     out_of_distribution: bool | None
-    """Whether the score is above the engine's threshold."""
+    """Whether `ood_score` is above the engine's threshold; None if there is no score."""
     clearly_known: bool
-    """Whether it is far below, and the answer a confident one."""
+    """Whether `ood_score` is far below the threshold and the most likely class has a high probability."""
     version: str
-    """Of the checkpoint that says it."""
+    """The checkpoint's version."""
 
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
-    """uint8 [n,96,96] → n scores. Raises FloatingPointError for what is no number."""
+    """uint8 [n,96,96] → n scores. Raises FloatingPointError if an output is NaN or infinite."""
     outputs = engine(pixels)
     rows = probabilities(outputs.logits, engine.temperature, checkpoint.metadata.smoothing)
     detector, threshold = checkpoint.detector, engine.threshold
-    strange = None if detector is None else detector.score(outputs.logits, outputs.features)
-    if not all(np.isfinite(values).all() for values in (rows, outputs.maps, strange) if values is not None):
+    ood_scores = None if detector is None else detector.score(outputs.logits, outputs.features)
+    if not all(np.isfinite(values).all() for values in (rows, outputs.maps, ood_scores) if values is not None):
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
-    if strange is None or threshold is None:
+    if ood_scores is None or threshold is None:
         return [Scores(*part, None, None, False, checkpoint.version) for part in parts]
-    clear = clearly_known(rows, strange, threshold)
+    known = clearly_known(rows, ood_scores, threshold)
     return [
-        Scores(*part, found, found > threshold, known, checkpoint.version)
-        for part, found, known in zip(parts, strange.tolist(), clear.tolist(), strict=True)
+        Scores(*part, ood_score, ood_score > threshold, is_known, checkpoint.version)
+        for part, ood_score, is_known in zip(parts, ood_scores.tolist(), known.tolist(), strict=True)
     ]
 
 

@@ -48,7 +48,7 @@ class EarlyRejection:
             path = strip_prefix(path, self._prefix)
         if path not in PICTURE_PATHS:
             return None
-        if self._admission.under_way + self._starting < self._admission.bound:
+        if self._admission.in_progress + self._starting < self._admission.limit:
             if not self._starting:
                 asyncio.get_running_loop().call_soon(self._all_started)
             self._starting += 1
@@ -56,7 +56,7 @@ class EarlyRejection:
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
         request_id = self._request_log.request_id(scope["headers"])
-        return self._response(self._admission.refuse(1), scope, request_id, path)
+        return self._response(self._admission.rejection(1), scope, request_id, path)
 
     def _all_started(self) -> None:
         self._starting = 0

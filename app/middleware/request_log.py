@@ -47,7 +47,7 @@ class RequestLog:
     def add(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
         """Counts and logs a finished request.
 
-        `scope["log_fields"]` holds the handler's fields for the line. `scope["client_disconnected"]` is set if the client
+        `scope["log_fields"]` holds the handler's fields for the line. `client_disconnected` is set if the client
         has disconnected.
         """
         self._metrics.request(route, status, seconds)

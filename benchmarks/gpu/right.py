@@ -12,7 +12,7 @@ import torch
 
 from app.inference.engines.base import Engine
 from app.inference.engines.choose import golden_error
-from app.inference.engines.cuda import LARGEST, PRECISIONS, CapturedBatch, CudaEngine, build
+from app.inference.engines.cuda import MAX_GRAPH_BATCH, PRECISIONS, CapturedBatch, CudaEngine, build
 from app.inference.engines.pytorch import TorchEngine
 from benchmarks.gpu.stage import Options, options, report
 from model import data
@@ -42,7 +42,7 @@ def main() -> int:
         report(
             "golden answers, by precision", engine.errors, any(e <= engine.tolerance for e in engine.errors.values())
         )
-        report("CUDA graphs captured", engine.captured, engine.captured)
+        report("CUDA graphs captured", engine.uses_cuda_graphs, engine.uses_cuda_graphs)
     _batches(engine, checkpoint, SIZES[:5] if chosen.small else SIZES)
     _accuracy(engine, checkpoint, 500 if chosen.small else 10_000)
     if chosen.device == "cuda":
@@ -69,7 +69,9 @@ def _probabilities(
 def _accuracy(engine: Engine, checkpoint: Checkpoint, count: int) -> None:
     test = data.load().test
     pixels, labels = serving_pixels(test.pixels[:count]).numpy(), test.labels[:count].numpy()
-    parts = [engine(pixels[start : start + LARGEST]).logits.argmax(1) for start in range(0, count, LARGEST)]
+    parts = [
+        engine(pixels[start : start + MAX_GRAPH_BATCH]).logits.argmax(1) for start in range(0, count, MAX_GRAPH_BATCH)
+    ]
     share = float((np.concatenate(parts) == labels).mean())
     report(f"accuracy on {count} test pictures", share, share >= ACCURACY)
     report("accuracy in the checkpoint, single precision", checkpoint.metadata.accuracy.get("test"))
@@ -77,10 +79,10 @@ def _accuracy(engine: Engine, checkpoint: Checkpoint, count: int) -> None:
 
 def _memory_runs_out(checkpoint: Checkpoint) -> None:
     """Takes all memory of the card but a little: the largest batch must shrink and the answers stay right."""
-    pixels = np.resize(checkpoint.golden.pixels, (2 * LARGEST, 96, 96))
+    pixels = np.resize(checkpoint.golden.pixels, (2 * MAX_GRAPH_BATCH, 96, 96))
     dtype = next(iter(PRECISIONS.values()))
-    expected = build(checkpoint, "cuda", dtype, CapturedBatch, LARGEST)(pixels).logits
-    buckets = build(checkpoint, "cuda", dtype, CapturedBatch, LARGEST)
+    expected = build(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)(pixels).logits
+    buckets = build(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)
     torch.cuda.empty_cache()
     taken = torch.empty(max(1, torch.cuda.mem_get_info()[0] - ROOM), dtype=torch.uint8, device="cuda")
     try:

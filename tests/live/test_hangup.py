@@ -8,7 +8,7 @@ import pytest
 from conftest import Server, run_server
 from live.test_workers import said, wait_until
 
-from app.inference.cpu import STEP
+from app.inference.cpu import ENGINE_NICENESS
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -26,7 +26,7 @@ def test_threads_are_no_nicer_after_many_reloads() -> None:
             server.process.send_signal(signal.SIGHUP)
             wait_until(lambda count=count: said(server, "is served from now on") == count)  # type: ignore[misc]
         own = os.getpriority(os.PRIO_PROCESS, server.process.pid)
-        assert niceness(server) == {own, min(19, own + STEP)}
+        assert niceness(server) == {own, min(19, own + ENGINE_NICENESS)}
 
 
 def niceness(server: Server) -> set[int]:

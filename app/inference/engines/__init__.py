@@ -1,1 +1,1 @@
-"""The engines, one file each; base says what they have in common."""
+"""The engines that compute the network, one file each. base defines their protocol, choose picks one."""

@@ -1,4 +1,4 @@
-"""What every engine does: the Engine protocol and its answer."""
+"""The Engine protocol, which every engine implements, and what an engine returns."""
 
 import logging
 from collections.abc import Callable
@@ -9,20 +9,23 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+MIN_PARALLEL_BATCH = 8
+"""Batches of at least so many pictures are computed side by side, each on one core; a smaller one on all cores."""
+
 
 class Outputs(NamedTuple):
-    """All float32; the logits are before temperature, the maps' means plus the head's bias are the logits."""
+    """An engine's outputs, all float32."""
 
     logits: NDArray[np.float32]
-    """[n,classes]."""
+    """[n,classes], before temperature: the means of the maps plus the head's bias."""
     features: NDArray[np.float32]
-    """[n,1024], pooled."""
+    """[n,1024], average-pooled."""
     maps: NDArray[np.float32]
-    """[n,classes,3,3], class activation maps."""
+    """[n,classes,3,3], class activation maps (Zhou et al. 2016)."""
 
 
 class DeviceMemory(NamedTuple):
-    """Bytes: taken by this engine, in use by whomever, and there at all."""
+    """Bytes allocated by this engine, used by all processes, and in total."""
 
     allocated: int
     used: int
@@ -30,46 +33,46 @@ class DeviceMemory(NamedTuple):
 
 
 class Engine(Protocol):
-    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Used by as many threads at a time as it has lanes, and those ahead.
+    """uint8 [n,96,96] → Outputs, for any n ≥ 1. Up to `lanes` + `ahead` threads call it at a time.
 
-    Built as Class(checkpoint, device), device being auto, cpu or cuda; raises StartError if it cannot run. One on a
-    device with memory of its own may also have `memory() -> DeviceMemory`, which any thread may call.
+    It is built as Class(checkpoint, device), where device is auto, cpu or cuda, and raises StartError if it cannot run.
+    On a device with its own memory it may also have `memory() -> DeviceMemory`, which any thread may call.
     """
 
     name: str
     device: str
     precision: str
     temperature: float
-    """Of model.labels.probabilities."""
+    """Divides the logits, in model.labels.probabilities."""
     threshold: float | None
-    """Pictures whose out-of-distribution score is higher are flagged; None where there is no detector."""
+    """Pictures with a higher out-of-distribution score are flagged; None without a detector."""
     lanes: int
-    """Batches that it computes side by side; one that has no such attribute computes one."""
+    """Batches that it computes side by side; 1 if the attribute is missing."""
     ahead: int
-    """Batches that it takes beyond those, to go on without a pause; without the attribute none."""
+    """Batches that may be queued behind those, so that it computes without a pause; 0 if the attribute is missing."""
     golden: NDArray[np.float32]
-    """What the checkpoint's golden pictures must get from this very engine, [k,classes] …"""
+    """The probabilities of the checkpoint's golden pictures as this engine should give them, [k,classes]."""
     tolerance: float
-    """… and how far a probability may be off."""
+    """Largest allowed difference of a probability to its golden one."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs: ...
 
 
 def device_memory(engine: Engine) -> DeviceMemory | None:
-    """None where the device has no memory of its own, or has died."""
+    """None if the device has no memory of its own, or has failed."""
     measure: Callable[[], DeviceMemory | None] | None = getattr(engine, "memory", None)
     try:
         return measure() if measure else None
-    except Exception as error:  # whatever the driver says: figures are wanted most when the device fails
+    except Exception as error:  # of any kind: the metrics must be answered when the device fails
         log.warning("the device's memory could not be measured: %s", error)
         return None
 
 
-def lanes(engine: Engine) -> int:
-    """How many batches it computes side by side."""
+def lanes(engine: object) -> int:
+    """Batches that the engine computes side by side."""
     return getattr(engine, "lanes", 1)
 
 
-def ahead(engine: Engine) -> int:
-    """How many more it may be given meanwhile."""
+def ahead(engine: object) -> int:
+    """Batches that may be queued behind those."""
     return getattr(engine, "ahead", 0)

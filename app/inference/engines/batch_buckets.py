@@ -1,4 +1,4 @@
-"""Batches of any size through a few fixed ones: padding, splitting, and halving when memory runs out."""
+"""Runs batches of any size in a few fixed sizes, by padding and splitting; halves the largest if memory runs out."""
 
 import logging
 from collections import deque
@@ -15,11 +15,11 @@ from model.preprocess import SIZE
 log = logging.getLogger(__name__)
 
 Collect = Callable[[], tuple[NDArray[np.float32], ...]]
-"""Waits for a batch that was submitted and gives its outputs, without the padding."""
+"""Waits for a submitted batch and returns its outputs without the padding."""
 
 
 class FixedBatch:
-    """The graph for exactly `size` pictures on its device, one batch at a time; smaller ones are padded."""
+    """The network for exactly `size` pictures, one batch at a time; smaller batches are padded."""
 
     def __init__(self, graph: nn.Module, size: int, lane: int) -> None:
         self.graph, self.size, self.lane = graph, size, lane
@@ -27,7 +27,7 @@ class FixedBatch:
         self.staging = torch.zeros(size, SIZE, SIZE, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
 
     def submit(self, pixels: NDArray[np.uint8]) -> Collect:
-        """Starts on uint8 [k,96,96], 1 ≤ k ≤ size; what was submitted before has been collected."""
+        """Starts to compute uint8 [k,96,96], 1 ≤ k ≤ size. The previous batch must have been collected."""
         count = len(pixels)
         np.copyto(self.staging[:count].numpy(), pixels)
         self.staging[count:].zero_()
@@ -43,14 +43,14 @@ class FixedBatch:
         return tuple(output.cpu() for output in self.graph(self.staging.to(self.device)))
 
     def _wait(self) -> None:
-        """Until the outputs are there."""
+        """Waits until the outputs are there."""
 
 
 class Buckets:
     """uint8 [n,96,96] → Outputs for any n ≥ 1, by batches of 1, 2, 4 … `largest` pictures.
 
-    `make` builds a FixedBatch of a size in a lane. Two lanes take turns where a batch is split, so that the
-    next part is copied while the last one is computed.
+    `make(size, lane)` builds a FixedBatch. The parts of a batch that is split alternate between two lanes: one part is
+    copied while the other is computed.
     """
 
     def __init__(self, make: Callable[[int, int], FixedBatch], largest: int) -> None:
@@ -60,7 +60,7 @@ class Buckets:
         self._batches: dict[tuple[int, int], FixedBatch] = {}
 
     def prepare(self) -> None:
-        """Builds every size beforehand, the largest in both lanes."""
+        """Builds every size, the largest one for both lanes."""
         size = 1
         while size <= self.largest:
             try:
@@ -73,29 +73,29 @@ class Buckets:
 
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Raises torch.OutOfMemoryError if there is no memory even for one picture."""
+        """Raises torch.OutOfMemoryError if memory is too small for one picture."""
         parts: list[tuple[NDArray[np.float32], ...]] = []
         running: deque[Collect] = deque()
         start, lane = 0, 0
         while start < len(pixels):
-            size = self._fitting(len(pixels) - start)
+            size = self._bucket_size(len(pixels) - start)
             try:
                 running.append(self._batch(size, lane).submit(pixels[start : start + size]))
             except torch.OutOfMemoryError as error:
-                parts += _collected(running, leave=0)
+                parts += _collect_until(running, leave=0)
                 self._halve(size, error)
                 continue
             start, lane = start + size, 1 - lane
-            parts += _collected(running, leave=1)
-        parts += _collected(running, leave=0)
+            parts += _collect_until(running, leave=1)
+        parts += _collect_until(running, leave=0)
         return Outputs(*(np.concatenate(output) for output in zip(*parts, strict=True)))
 
     def batch(self, size: int) -> FixedBatch:
-        """The batch for exactly `size` pictures. Raises torch.OutOfMemoryError."""
+        """The FixedBatch of this size. Raises torch.OutOfMemoryError."""
         return self._batch(size, lane=0)
 
-    def _fitting(self, count: int) -> int:
-        """The smallest size that holds so many pictures, or the largest there is."""
+    def _bucket_size(self, count: int) -> int:
+        """The smallest size that holds `count` pictures, or the largest size."""
         return min(self.largest, 1 << (count - 1).bit_length())
 
     def _batch(self, size: int, lane: int) -> FixedBatch:
@@ -114,6 +114,6 @@ class Buckets:
             torch.cuda.empty_cache()
 
 
-def _collected(running: "deque[Collect]", leave: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
+def _collect_until(running: "deque[Collect]", leave: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
     while len(running) > leave:
         yield running.popleft()()

@@ -1,6 +1,7 @@
-"""Measures how long batches take, and finds the batch size worth using."""
+"""Measures how long batches take and chooses the largest batch size in use."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -10,56 +11,58 @@ from numpy.typing import NDArray
 from app.inference.engines.base import Engine, lanes
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-"""Among which the largest in use is chosen …"""
+"""The batch sizes to choose from."""
 
-START = 16
-"""… beginning here, upwards while they are quick and that pays, downwards only if these take too long."""
+FIRST_SIZE = 16
+"""Measured first. Larger sizes follow while they are quick and have a better rate, smaller ones if it is too slow."""
 
-LONGEST_BATCH, QUICK = 0.125, 0.03
-"""Seconds, all lanes busy: what takes longer is not chosen, however well it does; nothing larger than what takes longer
-than the second is tried, for it would gain little and delay the start."""
+MAX_BATCH_SECONDS = 0.125
+"""With all lanes busy: a batch that takes longer is not chosen, at any rate."""
 
-USEFUL = 0.9
-"""The batch size in use is the smallest that reaches this share of the best rate: larger ones only add waiting."""
+QUICK_BATCH_SECONDS = 0.03
+"""With all lanes busy: after a batch that takes longer, no larger one is measured. It would delay the start."""
 
-RUNS, ENOUGH = (2, 4), 0.03
-"""Of each size, at least and at most, and seconds after which no more than the least are run."""
+MIN_RATE_SHARE = 0.9
+"""The smallest batch size with this share of the best rate is used, because larger batches wait for longer."""
+
+MIN_RUNS, MAX_RUNS, ENOUGH_SECONDS = 2, 4, 0.03
+"""Runs of each size; after ENOUGH_SECONDS no more than MIN_RUNS."""
 
 
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
-    """Seconds per batch, by those batch sizes that come into question, on `pixels` [k,96,96] repeated."""
+    """Measures batches of `pixels` [k,96,96], repeated. Returns seconds per batch by batch size."""
     engine(pixels[:1])
-    count, i = lanes(engine), BATCH_SIZES.index(START)
-    seconds = {START: seconds_per_batch(engine, pixels, START)}
-    for smaller, size in pairwise(BATCH_SIZES[i:]):
-        if useful_batch_size(seconds) < smaller or count * seconds[smaller] > QUICK:
+    count, first = lanes(engine), BATCH_SIZES.index(FIRST_SIZE)
+    seconds = {FIRST_SIZE: seconds_per_batch(engine, pixels, FIRST_SIZE)}
+    for smaller, size in pairwise(BATCH_SIZES[first:]):
+        if useful_batch_size(seconds) < smaller or count * seconds[smaller] > QUICK_BATCH_SECONDS:
             break
         seconds[size] = seconds_per_batch(engine, pixels, size)
-    for larger, size in pairwise(BATCH_SIZES[i::-1]):
-        if count * seconds[larger] <= LONGEST_BATCH:
+    for larger, size in pairwise(BATCH_SIZES[first::-1]):
+        if count * seconds[larger] <= MAX_BATCH_SECONDS:
             break
         taken = seconds_per_batch(engine, pixels, size)
-        if taken > USEFUL * seconds[larger]:  # it is not for the pictures that it takes so long
+        if taken > MIN_RATE_SHARE * seconds[larger]:  # most of the time does not depend on the number of pictures
             break
         seconds = {size: taken}
     return seconds
 
 
 def useful_batch_size(seconds: dict[int, float]) -> int:
-    """The smallest batch size of at least 90 % of the best rate, by seconds per batch."""
+    """The smallest batch size with at least 90 % of the best rate, from seconds per batch by batch size."""
     rates = {size: size / taken for size, taken in seconds.items()}
-    return min(size for size, rate in rates.items() if rate >= USEFUL * max(rates.values()))
+    return min(size for size, rate in rates.items() if rate >= MIN_RATE_SHARE * max(rates.values()))
 
 
-def seconds_per_batch(engine: Engine, pixels: NDArray[np.uint8], size: int) -> float:
-    """The best of some runs, on `pixels` [k,96,96] repeated.
+def seconds_per_batch(engine: Callable[[NDArray[np.uint8]], object], pixels: NDArray[np.uint8], size: int) -> float:
+    """The best of a few runs with batches of `pixels` [k,96,96], repeated.
 
-    All lanes run side by side, so that n batches in t seconds make t/n seconds per batch.
+    All lanes run side by side: n batches in t seconds make t/n seconds per batch.
     """
     count, times = lanes(engine), list[float]()
     batches = count * [np.resize(pixels, (size, *pixels.shape[1:]))]
     with ThreadPoolExecutor(count) as threads:
-        while len(times) < RUNS[0] or (len(times) < RUNS[1] and sum(times) < ENOUGH):
+        while len(times) < MIN_RUNS or (len(times) < MAX_RUNS and sum(times) < ENOUGH_SECONDS):
             started = time.perf_counter()
             list(threads.map(engine, batches))
             times.append(time.perf_counter() - started)

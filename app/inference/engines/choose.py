@@ -1,4 +1,4 @@
-"""Chooses the engine, and proves on known pictures that it answers correctly before it serves."""
+"""Chooses the engine and verifies its answers to known pictures before it serves."""
 
 import ctypes
 import importlib
@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import StartError
 from app.inference.engines.base import Engine
+from app.inference.engines.batch_size import seconds_per_batch
 from model.checkpoint import Checkpoint, graph_file
 from model.export.manifest import Export, ExportError
 from model.labels import probabilities
@@ -26,17 +27,20 @@ BUILT_IN = {
     "openvino-int8": "app.inference.engines.openvino:OpenVinoInt8Engine",
     "torch": "app.inference.engines.pytorch:TorchEngine",
 }
-"""The engines that have a name, as `module:Class`."""
+"""The engines' names, and their classes as `module:Class`."""
+
+TRIAL_BATCH = 16
+"""Pictures in the batches by which int8 and bf16 are compared."""
 
 
 class WrongAnswersError(StartError):
-    """The engine runs, but not as it did where its export was made."""
+    """The engine runs, but its answers are not those that it gave where its export was made."""
 
 
 def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError.
 
-    It has the cores; numpy's own threads, which would wait for work on them, are ended.
+    Limits numpy's BLAS to one thread: its other threads would take cores from the engine while they wait for work.
     """
     threadpool_limits(1, user_api="blas")
     if settings.engine != "auto":
@@ -47,15 +51,7 @@ def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
         except StartError as error:
             log.warning("plain torch serves, for the CUDA engine cannot: %s", error)
             return _verified("torch", checkpoint, settings.device)
-    name = _choose_for_cpu(checkpoint)
-    try:
-        return _verified(name, checkpoint, settings.device)
-    except WrongAnswersError as error:
-        if name != "openvino-int8":
-            raise
-        log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
-        exported = graph_file(checkpoint.file, "openvino").exists()
-        return _verified("openvino" if exported else "torch", checkpoint, settings.device)
+    return _build_for_cpu(checkpoint, settings.device)
 
 
 def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
@@ -73,22 +69,57 @@ def _verified(name: str, checkpoint: Checkpoint, device: str) -> Engine:
     return engine
 
 
-def _choose_for_cpu(checkpoint: Checkpoint) -> str:
-    """OpenVINO if the checkpoint has been exported for it, in int8 where that is as good and the CPU is fast at it."""
-    int8 = graph_file(checkpoint.file, "openvino-int8").with_suffix(".json")
+def _build_for_cpu(checkpoint: Checkpoint, device: str) -> Engine:
+    """int8 if it is accurate enough and fast on this CPU, unless bf16 is faster; otherwise floating point."""
+    exported = graph_file(checkpoint.file, "openvino").exists()
+    floating_point = "openvino" if exported else "torch"
+    if not _accepts_int8(checkpoint):
+        if not exported:
+            log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
+        return _verified(floating_point, checkpoint, device)
     try:
-        if int8.exists() and has_fast_int8() and Export.read(checkpoint, "openvino-int8").accepted:
-            return "openvino-int8"
+        int8 = _verified("openvino-int8", checkpoint, device)
+    except WrongAnswersError as error:
+        log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
+        return _verified(floating_point, checkpoint, device)
+    try:
+        return _verified("openvino", checkpoint, device) if _is_faster_in_bf16(checkpoint, int8) else int8
+    except (ExportError, StartError, RuntimeError) as error:  # RuntimeError is OpenVINO's
+        log.warning("int8 serves, for bf16 cannot: %s", error)
+        return int8
+
+
+def _accepts_int8(checkpoint: Checkpoint) -> bool:
+    """Whether the int8 export exists, is accurate enough and fast on this CPU. Raises StartError."""
+    if not graph_file(checkpoint.file, "openvino-int8").with_suffix(".json").exists() or not has_fast_int8():
+        return False
+    try:
+        return Export.read(checkpoint, "openvino-int8").accepted
     except ExportError as error:
         raise StartError(str(error)) from error
-    if graph_file(checkpoint.file, "openvino").exists():
-        return "openvino"
-    log.warning("%s has no export: python -m model.export would make it serve faster", checkpoint.file)
-    return "torch"
+
+
+def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
+    """Times a few batches in both precisions if the CPU computes in bf16 and its export is accepted.
+
+    Takes about 0.25 s there, nothing elsewhere. Raises ExportError.
+    """
+    from app.inference.engines.openvino import compile_bf16
+
+    if not graph_file(checkpoint.file, "openvino").exists() or (bf16 := compile_bf16(checkpoint)) is None:
+        return False
+    pixels = checkpoint.golden.pixels
+    int8_rate, bf16_rate = (TRIAL_BATCH / seconds_per_batch(graph, pixels, TRIAL_BATCH) for graph in (int8, bf16))
+    faster = bf16_rate > int8_rate
+    log.info(
+        "auto chose %s: %.0f pictures/s in int8, %.0f pictures/s in bf16, batches of %d",
+        *("bf16" if faster else "int8", int8_rate, bf16_rate, TRIAL_BATCH),
+    )
+    return faster
 
 
 def has_fast_int8() -> bool:
-    """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; with VNNI on top it is more."""
+    """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; VNNI makes it faster still."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -97,7 +128,7 @@ def has_fast_int8() -> bool:
 
 
 def _has_gpu() -> bool:
-    """Asks the NVIDIA driver itself, so that a CPU start need not load torch to find out."""
+    """Asks the NVIDIA driver, so that a start on a CPU does not load torch."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -107,7 +138,7 @@ def _has_gpu() -> bool:
 
 
 def golden_error(engine: Engine, checkpoint: Checkpoint) -> float:
-    """The largest difference to the golden pictures' probabilities."""
+    """The largest difference to the golden probabilities, those of the checkpoint's known pictures."""
     logits = engine(checkpoint.golden.pixels).logits
     found = probabilities(logits, engine.temperature, checkpoint.metadata.smoothing)
     return float(np.abs(found - engine.golden).max())

@@ -1,4 +1,4 @@
-"""The network on an NVIDIA GPU: merged branches, channels_last, half precision, CUDA graphs."""
+"""Engine for NVIDIA GPUs: merged branches, channels_last, half precision, CUDA graphs."""
 
 import logging
 import time
@@ -20,14 +20,14 @@ from model.googlenet import InferenceGraph
 
 log = logging.getLogger(__name__)
 
-LARGEST = 256
-"""Pictures in one CUDA graph; larger batches are split, and the next part is copied while one is computed."""
+MAX_GRAPH_BATCH = 256
+"""Pictures in the largest CUDA graph. Larger batches are split, and one part is copied while another is computed."""
 
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class CapturedBatch(FixedBatch):
-    """A CUDA graph: one launch instead of a hundred, between pinned buffers, on its lane's own stream."""
+    """A CUDA graph between pinned buffers, on its lane's stream: one kernel launch instead of a hundred."""
 
     def __init__(self, graph: nn.Module, size: int, lane: int) -> None:
         super().__init__(graph, size, lane)
@@ -36,39 +36,41 @@ class CapturedBatch(FixedBatch):
         self.done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            for _ in range(3):  # cuDNN chooses its algorithms, and memory runs out here rather than in the capture
+            for _ in range(3):  # cuDNN chooses its algorithms; memory runs out here, not in the capture
                 graph(self.pixels)
         self.stream.synchronize()
-        self.captured = torch.cuda.CUDAGraph()
-        # Other threads may use the device meanwhile, for instance to measure its memory.
-        with torch.cuda.graph(self.captured, stream=self.stream, capture_error_mode="thread_local"):
+        self.cuda_graph = torch.cuda.CUDAGraph()
+        # Other threads may use the device meanwhile, e.g. to measure its memory.
+        with torch.cuda.graph(self.cuda_graph, stream=self.stream, capture_error_mode="thread_local"):
             self.computed: tuple[Tensor, ...] = graph(self.pixels)
-        self.answers = tuple(torch.empty(output.shape, pin_memory=True) for output in self.computed)
+        self.outputs = tuple(torch.empty(output.shape, pin_memory=True) for output in self.computed)
 
     def _run(self) -> tuple[Tensor, ...]:
         with torch.cuda.stream(self.stream):
             self.pixels.copy_(self.staging, non_blocking=True)
-            self.captured.replay()
-            for answer, output in zip(self.answers, self.computed, strict=True):
-                answer.copy_(output, non_blocking=True)
+            self.cuda_graph.replay()
+            self._copy_out()
             self.done.record()
-        return self.answers
+        return self.outputs
+
+    def _copy_out(self) -> None:
+        for output, computed in zip(self.outputs, self.computed, strict=True):
+            output.copy_(computed, non_blocking=True)
 
     def _wait(self) -> None:
         self.done.synchronize()
 
     @torch.inference_mode()
     def milliseconds(self) -> tuple[float, float, float]:
-        """How long the device takes to copy a batch in, to compute it and to copy its answers out."""
+        """Milliseconds that the device takes to copy a batch in, to compute it and to copy its outputs out."""
         marks = [torch.cuda.Event(enable_timing=True) for _ in range(4)]  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self.stream):
             marks[0].record()
             self.pixels.copy_(self.staging, non_blocking=True)
             marks[1].record()
-            self.captured.replay()
+            self.cuda_graph.replay()
             marks[2].record()
-            for answer, output in zip(self.answers, self.computed, strict=True):
-                answer.copy_(output, non_blocking=True)
+            self._copy_out()
             marks[3].record()
         marks[3].synchronize()
         copy_in, network, copy_out = (a.elapsed_time(b) for a, b in pairwise(marks))
@@ -76,17 +78,17 @@ class CapturedBatch(FixedBatch):
 
 
 class CudaEngine:
-    """device: auto or cuda. Of fp16 and bf16 the faster one, measured at start, whose golden answers are right.
+    """device: auto or cuda. Computes in fp16 or bf16: the faster one that gives the golden answers.
 
-    Without CUDA graphs, with a warning, where they cannot be captured.
+    Runs without CUDA graphs, with a warning, if they cannot be captured.
     Raises StartError if there is no usable GPU or neither precision gives the golden answers.
     """
 
     name = "cuda"
     device = "cuda"
-    lanes = 1  # it overlaps copying and computing by itself
+    lanes = 1  # Buckets overlaps copying and computing
     ahead = 0
-    tolerance = 0.03  # to the checkpoint's golden answers, which are in single precision
+    tolerance = 0.03  # from the golden answers in single precision
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         if device == "cpu":
@@ -95,11 +97,11 @@ class CudaEngine:
             raise StartError("GOOGLENET_ENGINE=cuda: torch finds no usable GPU")
         self.golden = checkpoint.golden.probabilities
         self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
-        torch.backends.cudnn.benchmark = True  # few sizes, each used for long
-        self.captured = True
-        """Whether CUDA graphs serve."""
+        torch.backends.cudnn.benchmark = True  # pays for a few fixed sizes
+        self.uses_cuda_graphs = True
+        """False if they could not be captured."""
         self.errors: dict[str, float] = {}
-        """By precision, the largest error of a golden picture's probability."""
+        """The largest error of a golden probability, by precision."""
         try:
             try:
                 self.precision, self._buckets = self._fastest(checkpoint, CapturedBatch)
@@ -107,7 +109,7 @@ class CudaEngine:
                 raise
             except RuntimeError as error:
                 log.warning("no CUDA graphs, so small batches are slower: %s", str(error).splitlines()[0])
-                self.captured = False
+                self.uses_cuda_graphs = False
                 self.precision, self._buckets = self._fastest(checkpoint, FixedBatch)
         except RuntimeError as error:
             raise StartError(f"the GPU cannot be used ({str(error).splitlines()[0]})") from error
@@ -116,7 +118,7 @@ class CudaEngine:
         seconds: dict[str, float] = {}
         built: dict[str, Buckets] = {}
         for precision, dtype in PRECISIONS.items():
-            self.precision, self._buckets = precision, build(checkpoint, "cuda", dtype, batch, LARGEST)
+            self.precision, self._buckets = precision, build(checkpoint, "cuda", dtype, batch, MAX_GRAPH_BATCH)
             self.errors[precision] = golden_error(self, checkpoint)
             if self.errors[precision] <= self.tolerance:
                 built[precision] = self._buckets
@@ -134,12 +136,12 @@ class CudaEngine:
         return cuda_memory()
 
     def largest_batch(self) -> FixedBatch:
-        """What computes the largest batch in use."""
+        """The FixedBatch of the largest size in use."""
         return self._buckets.batch(self._buckets.largest)
 
 
 def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int) -> Buckets:
-    """The checkpoint's network on a device, computing in `dtype`, by batches of a kind. Raises StartError."""
+    """The checkpoint's network on a device in `dtype`, in batches of the class `batch`. Raises StartError."""
     network = merge_branches(load_network(checkpoint)).to(device, dtype)
     network = network.to(memory_format=torch.channels_last)
     graph = InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval().to(device)
@@ -152,7 +154,7 @@ def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[F
 
 
 def _seconds(buckets: Buckets, pixels: NDArray[np.uint8]) -> float:
-    """The best of five batches of 64."""
+    """Seconds for a batch of 64, the best of five after one to warm up."""
     batch = np.resize(pixels, (64, *pixels.shape[1:]))
     taken = []
     for _ in range(6):

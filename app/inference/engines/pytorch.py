@@ -1,4 +1,4 @@
-"""The network in plain torch, single precision: runs anywhere, on the GPU if there is one."""
+"""Engine in plain torch, single precision, on any CPU or GPU."""
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class TorchEngine:
         self.device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.golden = checkpoint.golden.probabilities
         self.temperature, self.threshold = checkpoint.metadata.temperature, checkpoint.metadata.threshold
-        torch.backends.cudnn.allow_tf32 = False  # single precision, as it says
+        torch.backends.cudnn.allow_tf32 = False  # tf32 is not single precision
         torch.set_num_threads(usable_cores())
         graph = InferenceGraph(load_network(checkpoint), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
         self._graph = graph.to(self.device).to(memory_format=torch.channels_last)
@@ -41,13 +41,13 @@ class TorchEngine:
 
 
 def cuda_memory() -> DeviceMemory:
-    """Of the current GPU. Allocated is what torch has reserved, CUDA graphs' pools included."""
+    """Memory of the current GPU. `allocated` is what torch has reserved, with the pools of CUDA graphs."""
     free, limit = torch.cuda.mem_get_info()
     return DeviceMemory(torch.cuda.memory_reserved(), limit - free, limit)
 
 
 def load_network(checkpoint: Checkpoint) -> GoogLeNet:
-    """The checkpoint's plain net in single precision on the CPU. Raises StartError."""
+    """The checkpoint's network without BatchNorm, in single precision on the CPU. Raises StartError."""
     network = GoogLeNet(len(checkpoint.metadata.classes))
     try:
         network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})

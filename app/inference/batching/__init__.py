@@ -1,0 +1,1 @@
+"""Groups the pictures of many requests into batches and runs them on the engine."""

@@ -1,0 +1,76 @@
+"""The pictures of one request while they wait for the engine, and the outcome of each."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ServiceError
+
+Result = TypeVar("Result")
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Result]):
+    """One picture's result, the size of its batch, and the seconds it spent in the queue and in the engine."""
+
+    result: Result
+    batch_size: int
+    queued: float
+    inference: float
+
+
+Outcome = Answer[Result] | ServiceError
+
+
+class PendingRequest(Generic[Result]):
+    """Pictures that were submitted together and are answered together, by setting `reply`.
+
+    `deadline` is in time.monotonic() seconds.
+    """
+
+    def __init__(
+        self, pictures: Sequence[Pixels] | Pixels, deadline: float, urgent: bool, reply: "asyncio.Future[None]"
+    ) -> None:
+        self.array = pictures if isinstance(pictures, np.ndarray) else None
+        self.outcomes: list[Outcome[Result] | None] = [None] * len(pictures)
+        self.missing = len(pictures)
+        self.deadline, self.urgent = deadline, urgent
+        self.submitted = time.monotonic()
+        self.reply = reply
+
+    def set_outcome(self, index: int, outcome: "Outcome[Result]") -> None:
+        """Replies once every picture has its outcome."""
+        self.outcomes[index] = outcome
+        self.missing -= 1
+        if not self.missing:
+            self.finish()
+
+    def finish(self) -> None:
+        """Replies with the outcomes that are there."""
+        if not self.reply.done():
+            self.reply.set_result(None)
+
+
+@dataclass(eq=False)
+class QueueEntry(Generic[Result]):
+    """One picture, uint8 [96,96], and its index in its request."""
+
+    pixels: Pixels
+    request: PendingRequest[Result]
+    index: int
+
+
+def stack(batch: list[QueueEntry[Result]]) -> Pixels:
+    """The batch as uint8 [n,96,96]: a view if its pictures are consecutive in one submitted array, otherwise a copy."""
+    first, last = batch[0], batch[-1]
+    array = first.request.array
+    if array is not None and last.request is first.request and last.index - first.index == len(batch) - 1:
+        view: Pixels = array[first.index : last.index + 1]
+        return view
+    return np.stack([entry.pixels for entry in batch])
