@@ -1,24 +1,25 @@
-"""How long a request waits: a queue whose server takes all that waits, up to a largest batch.
+"""Queueing model of one replica: predicts the latency of requests for a given rate.
 
-Arrivals are a Poisson process. A batch of n takes `setup + each·n` seconds and is taken as soon as the server is free,
-without a timer: the batcher's rule. It is the model of Y. Inoue, "Queueing analysis of GPU-based inference servers with
-dynamic batching: a closed-form characterization", Performance Evaluation 147 (2021), which bounds the mean; percentiles
-are found here by running the queue itself. Behind a balancer that sends requests anywhere at random every replica is
-such a queue, for a Poisson process so divided is several; one that asks who is least busy can only be better.
+Arrivals are a Poisson process. As soon as the server is free, it takes all waiting requests, up to its largest batch,
+without a timer, as the service's batcher does. A batch of n takes `setup + each·n` seconds. This is the model of
+Y. Inoue, "Queueing analysis of GPU-based inference servers with dynamic batching: a closed-form characterization",
+Performance Evaluation 147 (2021). The paper bounds the mean; percentiles are found here by simulation. Each replica
+behind a load balancer that picks at random is such a queue: a Poisson process divided at random is several Poisson
+processes. A balancer that picks the least busy replica does better.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-ARRIVALS = 30_000
-STEPS = 14
-"""Halvings in looking for a rate: to one part in sixteen thousand."""
+SIMULATED_ARRIVALS = 30_000
+BISECTION_STEPS = 14
+"""Finds a rate to one part in sixteen thousand."""
 
 
 @dataclass(frozen=True)
 class Replica:
-    """Seconds a batch and seconds a picture, and the largest batch."""
+    """A batch of n requests takes `setup + each * n` seconds; n is at most `largest`."""
 
     setup: float
     each: float
@@ -26,33 +27,33 @@ class Replica:
 
     @classmethod
     def fitted(cls, alone: float, rate: float, largest: int) -> "Replica":
-        """From two measurements: the seconds of a request that meets nobody, and requests a second when all is full."""
+        """Fits the model to the seconds of a request alone and the requests per second with full batches."""
         each = max(0.0, (largest / rate - alone) / (largest - 1))
         return cls(max(0.0, alone - each), each, largest)
 
     @property
     def capacity(self) -> float:
-        """Requests a second that it cannot exceed: with the largest batch, which it always has by then."""
+        """Most requests per second: the rate with only full batches."""
         return self.largest / (self.setup + self.each * self.largest)
 
     def latencies(self, rate: float, seed: int = 0) -> np.ndarray:
-        """Seconds of each request, [n], for this many a second; the first tenth, when it was empty, left out."""
-        arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, ARRIVALS))
-        ended = np.empty(ARRIVALS)
+        """Simulates `rate` requests per second. Returns seconds per request, [n], without the first tenth (warm-up)."""
+        arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, SIMULATED_ARRIVALS))
+        ended = np.empty(SIMULATED_ARRIVALS)
         at, free = 0, 0.0
-        while at < ARRIVALS:
-            begun = max(free, arrivals[at])
-            waiting = int(np.searchsorted(arrivals, begun, "right")) - at
-            taken = min(max(1, waiting), self.largest)
-            free = begun + self.setup + self.each * taken
-            ended[at : at + taken] = free
-            at += taken
-        return (ended - arrivals)[ARRIVALS // 10 :]
+        while at < SIMULATED_ARRIVALS:
+            start = max(free, arrivals[at])
+            waiting = int(np.searchsorted(arrivals, start, "right")) - at
+            size = min(max(1, waiting), self.largest)
+            free = start + self.setup + self.each * size
+            ended[at : at + size] = free
+            at += size
+        return (ended - arrivals)[SIMULATED_ARRIVALS // 10 :]
 
     def sustains(self, limit: float, quantile: float = 0.99) -> float:
-        """The most requests a second of which this share is answered within `limit` seconds; 0 if it never is."""
+        """The highest rate at which this share of requests is answered within `limit` seconds; 0 if there is none."""
         low, high = 0.0, self.capacity
-        for _ in range(STEPS):
+        for _ in range(BISECTION_STEPS):
             rate = (low + high) / 2
             low, high = (rate, high) if np.quantile(self.latencies(rate), quantile) <= limit else (low, rate)
         return low

@@ -22,8 +22,8 @@ import ray
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from benchmarks.bodies import PICTURES, pictures
-from benchmarks.processes import free_port, running
+from benchmarks.harness.bodies import PICTURES, pictures
+from benchmarks.harness.processes import free_port, running
 
 ROOT = Path(__file__).parent.parent
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.bodies import pictures
-from benchmarks.open_loop import drive
+from benchmarks.harness.bodies import pictures
+from benchmarks.harness.open_loop import drive
 from tests.conftest import Server, run_server
 
 CAPACITY_LOADS, CAPACITY_SECONDS = (0.75, 1.0, 1.25), 5.0

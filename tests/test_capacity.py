@@ -48,9 +48,9 @@ def test_a_limit_is_kept_up_to_the_rate_and_broken_beyond() -> None:
 def test_the_document_has_the_files_tables() -> None:
     results = json.loads(capacity.RESULTS.read_text())
     text = (ROOT / "docs" / "scaling.md").read_text()
-    assert capacity.costs(results) in text
-    model = capacity.replica(results)
-    assert capacity.check(results, model) in text
-    assert capacity.replicas(model, capacity.RATES, capacity.LIMITS) in text
+    assert capacity.costs_table(results) in text
+    model = capacity.fit_replica(results)
+    assert capacity.check_table(results, model) in text
+    assert capacity.replicas_table(model, capacity.RATES, capacity.LIMITS) in text
     for rate in (1000.0, 100_000.0):
-        assert capacity.worked(results, rate) in text
+        assert capacity.example_table(results, rate) in text

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHECK = [sys.executable, "deploy/gpu_check.py", "--device", "cpu"]
 
-THROWS = "from benchmarks.gpu.stage import report; report('before', 1); raise RuntimeError('thrown on purpose')"
-HANGS = "import time; from benchmarks.gpu.stage import report; report('before', 1); time.sleep(600)"
-WORKS = "from benchmarks.gpu.stage import report; report('found', 2)"
+THROWS = "from benchmarks.gpu.reporting import report; report('before', 1); raise RuntimeError('thrown on purpose')"
+HANGS = "import time; from benchmarks.gpu.reporting import report; report('before', 1); time.sleep(600)"
+WORKS = "from benchmarks.gpu.reporting import report; report('found', 2)"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_every_stage_runs_on_a_cpu(tmp_path: Path) -> None:
     done = subprocess.run([*CHECK, "--small", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     found = results(tmp_path)
     states = {module.rpartition(".")[2]: stage["state"] for module, stage in found.items()}
-    assert states == dict.fromkeys(("right", "alone", "service", "training"), "done"), done.stdout
+    assert states == dict.fromkeys(("correctness", "engine_speed", "service_speed", "training"), "done"), done.stdout
     assert [r for stage in found.values() for r in stage["results"] if not r["ok"]] == []
     assert done.returncode == 0
     assert (tmp_path / "average.safetensors").stat().st_size < 16 << 20
