@@ -1,4 +1,4 @@
-"""Measures the CPU time of one POST /predict by stage, without the network; the body is a form with a 28×28 PNG.
+"""Measures the CPU time of one POST /predict by stage, without the neural network; the body is a form with a 28×28 PNG.
 
 python -m benchmarks.request_stages [--clients 64] [--seconds 4] [--rounds 3]
 
