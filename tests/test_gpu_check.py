@@ -72,11 +72,11 @@ def test_a_run_that_is_cut_off_has_shown_what_it_found(tmp_path: Path, stages: s
 
 def test_the_documents_say_what_ran_on_a_card(tmp_path: Path) -> None:
     check = runpy.run_path(str(ROOT / "deploy" / "gpu_check.py"))
-    assert "not yet run on a card" in check["sentence"](tmp_path)
+    assert "not yet run on a card" in check["gpu_line"](tmp_path)
     for document in check["DOCUMENTS"]:
-        assert check["sentence"](ROOT / "benchmarks" / "results") in document.read_text().splitlines(), document
+        assert check["gpu_line"](ROOT / "benchmarks" / "results") in document.read_text().splitlines(), document
     rate = {"name": "batch of 256: engine, pictures/s", "value": {"median": 12345.6}, "ok": True}
-    stages = [{"title": "Right", "state": "done", "results": [rate]}]
+    stages = [{"title": "Correctness", "state": "done", "results": [rate]}]
     (tmp_path / "gpu-a-card.json").write_text(json.dumps({"device": "A card", "stages": stages}))
-    assert "On A card" in check["sentence"](tmp_path)
-    assert "batches of 256 12,346 pictures/s" in check["sentence"](tmp_path)
+    assert "On A card" in check["gpu_line"](tmp_path)
+    assert "batches of 256 12,346 pictures/s" in check["gpu_line"](tmp_path)
