@@ -26,7 +26,7 @@ from benchmarks.harness.bodies import BATCH_SIZE, pictures
 from benchmarks.harness.load import closed_loop, open_loop, require_success
 from benchmarks.harness.machine import describe
 from benchmarks.harness.open_loop import CONTENT_LENGTH
-from benchmarks.harness.processes import Server, running
+from benchmarks.harness.processes import Server, run_server
 from benchmarks.queueing import Replica
 
 RESULTS = Path(__file__).parent / "results" / "capacity.json"
@@ -82,7 +82,7 @@ def measure() -> dict[str, Any]:
         first = next(pictures("multipart"))
         with (
             TemporaryDirectory() as folder,
-            running(command, environment, "/predict", first, Path(folder) / "log") as s,
+            run_server(command, environment, "/predict", first, Path(folder) / "log") as s,
         ):
             closed_loop(s, "/predict", "multipart", 64, 1)
             results[name] = {kind: _measure_kind(s, kind) for kind in REQUEST_KINDS}
@@ -111,7 +111,7 @@ def _answer_bytes(port: int, request: bytes) -> int:
 
 def fit_replica(results: dict[str, Any]) -> Replica:
     alone = results["open"][0]["accepted"]["p50"] / 1000
-    return Replica.fitted(alone, results["service"]["multipart"]["rate"], LARGEST_BATCH)
+    return Replica.from_measurements(alone, results["service"]["multipart"]["rate"], LARGEST_BATCH)
 
 
 def costs_table(results: dict[str, Any]) -> str:
@@ -132,8 +132,8 @@ def costs_table(results: dict[str, Any]) -> str:
 def check_table(results: dict[str, Any], model: Replica) -> str:
     """The model's latencies beside the measured ones."""
     lines = [
-        f"A batch of n takes {1000 * model.setup:.1f} + {1000 * model.each:.2f}·n ms, n ≤ {model.largest}: "
-        f"at most {model.capacity:.0f} requests/s.",
+        f"A batch of n takes {1000 * model.batch_seconds:.1f} + {1000 * model.picture_seconds:.2f}·n ms, "
+        f"n ≤ {model.largest_batch}: at most {model.capacity:.0f} requests/s.",
         "",
         "| requests/s | core busy | p50 ms, measured | by the queue | p99 ms, measured | by the queue |",
         "|---|---|---|---|---|---|",
@@ -150,7 +150,7 @@ def check_table(results: dict[str, Any], model: Replica) -> str:
 
 def replicas_table(model: Replica, rates: list[float], limits: list[float]) -> str:
     """One-core replicas needed behind a load balancer, by the model; pauses of the machine itself come on top."""
-    sustained = [model.sustains(limit / 1000) for limit in limits]
+    sustained = [model.sustained_rate(limit / 1000) for limit in limits]
     lines = [
         "| 99 % within | " + " | ".join(f"{limit:g} ms" for limit in limits) + " |",
         "|---|" + "---|" * len(limits),

@@ -1,4 +1,4 @@
-"""The servers that benchmarks.servers compares: this service, this service without its neural network, and its peers."""
+"""The servers that benchmarks.servers compares: this service, with and without its neural network, and its peers."""
 
 import sys
 from dataclasses import dataclass, field

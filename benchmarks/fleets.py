@@ -26,7 +26,7 @@ from benchmarks.contestants import QUIET_PEERS
 from benchmarks.harness.bodies import BATCH_SIZE, pictures
 from benchmarks.harness.load import closed_loop, open_loop, require_success
 from benchmarks.harness.machine import describe
-from benchmarks.harness.processes import Server, ServerError, running
+from benchmarks.harness.processes import Server, ServerError, run_server
 from benchmarks.report import spread
 
 RESULTS = Path(__file__).parent / "results" / "fleets.json"
@@ -87,7 +87,7 @@ def _measure(fleet: Fleet, reference: list[dict[str, float]], seconds: int) -> d
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         first = next(pictures("multipart"))
-        with running(fleet.command, fleet.environment, "/predict", first, log) as server:
+        with run_server(fleet.command, fleet.environment, "/predict", first, log) as server:
             run: dict[str, Any] = {"name": fleet.name, "start_seconds": server.start_seconds}
             run["off"] = _compare_answers(server, reference)
             closed_loop(server, "/predict", "multipart", 64, 1)

@@ -34,13 +34,17 @@ def median(values: Iterable[float]) -> float | None:
     return statistics.median(kept) if kept else None
 
 
-def spread(values: Iterable[float], form: str = ".0f") -> str:
+def spread(values: Iterable[float], number_format: str = ".0f") -> str:
     """The median, and in brackets the smallest and the largest if there is more than one."""
     kept = list(values)
     if not kept:
         return "–"
-    middle = format(statistics.median(kept), form)
-    return middle if len(kept) == 1 else f"{middle} ({format(min(kept), form)}–{format(max(kept), form)})"
+    middle = format(statistics.median(kept), number_format)
+    return (
+        middle
+        if len(kept) == 1
+        else f"{middle} ({format(min(kept), number_format)}–{format(max(kept), number_format)})"
+    )
 
 
 def table(results: Results) -> str:
@@ -91,12 +95,12 @@ def figures(results: Results) -> str:
     """Comparisons as lines of text; those that were not measured are left out."""
     return "\n".join(
         [
-            *_answers(results),
-            *_ratios(results),
-            *_limit(results),
-            *_one_client(results),
-            *_cost(results),
-            *_open(results),
+            *_answer_differences(results),
+            *_throughput_ratios(results),
+            *_limit_line(results),
+            *_single_client_latency(results),
+            *_idle_and_start(results),
+            *_open_loop_lines(results),
         ]
     )
 
@@ -105,7 +109,7 @@ def _rate(results: Results, way: str, name: str | None = None) -> float | None:
     return median(cell["rate"] for cell in cells(successful_runs(results, way, name), "multipart", 64))
 
 
-def _answers(results: Results) -> list[str]:
+def _answer_differences(results: Results) -> list[str]:
     found = {
         way: [run["off"] for run in successful_runs(results, way) if "off" in run] for way in ("documented", "engine")
     }
@@ -116,7 +120,7 @@ def _answers(results: Results) -> list[str]:
     ]
 
 
-def _ratios(results: Results) -> list[str]:
+def _throughput_ratios(results: Results) -> list[str]:
     ours = _rate(results, "ours")
     if not ours:
         return []
@@ -126,10 +130,10 @@ def _ratios(results: Results) -> list[str]:
         for name in names
         if (rate := _rate(results, "documented", name))
     ]
-    on_ours = {name: rate for name in names if (rate := _rate(results, "engine", name))}
-    if on_ours:
-        best = max(on_ours, key=on_ours.__getitem__)
-        lines.append(f"64 clients, PNG form: ours ÷ best on our engine ({best}) = {ours / on_ours[best]:.2f}")
+    with_our_engine = {name: rate for name in names if (rate := _rate(results, "engine", name))}
+    if with_our_engine:
+        best = max(with_our_engine, key=with_our_engine.__getitem__)
+        lines.append(f"64 clients, PNG form: ours ÷ best on our engine ({best}) = {ours / with_our_engine[best]:.2f}")
     return lines
 
 
@@ -148,7 +152,7 @@ def limit(results: Results) -> dict[str, float] | None:
     }
 
 
-def _limit(results: Results) -> list[str]:
+def _limit_line(results: Results) -> list[str]:
     parts, ours = limit(results), _rate(results, "ours")
     if not parts or not ours:
         return []
@@ -159,7 +163,7 @@ def _limit(results: Results) -> list[str]:
     ]
 
 
-def _one_client(results: Results) -> list[str]:
+def _single_client_latency(results: Results) -> list[str]:
     ours, stub, tutorial = (
         median(cell["p50"] for cell in cells(successful_runs(results, *server), "multipart", 1))
         for server in (("ours",), ("stub",), ("documented", "tutorial FastAPI"))
@@ -174,7 +178,7 @@ def _one_client(results: Results) -> list[str]:
     return lines
 
 
-def _cost(results: Results) -> list[str]:
+def _idle_and_start(results: Results) -> list[str]:
     runs = successful_runs(results, "ours")
     return [
         f"idle: {spread((100 * run['idle_cpu'] for run in runs), '.2f')} % of a core",
@@ -183,7 +187,7 @@ def _cost(results: Results) -> list[str]:
     ]
 
 
-def _open(results: Results) -> list[str]:
+def _open_loop_lines(results: Results) -> list[str]:
     tests: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for run in results["runs"]:
         for test in run.get("open", ()):
@@ -235,7 +239,7 @@ def plot(results: Results, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def write(results: Results, readme: Path) -> None:
+def write_readme(results: Results, readme: Path) -> None:
     """Replaces the table between its markers."""
     text = readme.read_text()
     before, rest = text.split(BEGIN)
@@ -251,7 +255,7 @@ def main() -> None:
     results = json.loads(arguments.results.read_text())
     print(table(results), figures(results), sep="\n\n")
     if arguments.write:
-        write(results, ROOT / "README.md")
+        write_readme(results, ROOT / "README.md")
         plot(results, arguments.results.with_suffix(".png"))
 
 

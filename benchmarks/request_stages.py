@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.harness.bodies import pictures
 from benchmarks.harness.load import closed_loop, require_success
 from benchmarks.harness.machine import describe
-from benchmarks.harness.processes import Server, ServerError, running
+from benchmarks.harness.processes import Server, ServerError, run_server
 from benchmarks.harness.stage_timing_engine import FILE_VARIABLE, MEASURING
 
 COMMAND = (sys.executable, "-m", "app")
@@ -92,7 +92,7 @@ def _measure_by_stage(clients: int, seconds: int) -> dict[str, float]:
 
 def _server(engine: str, folder: Path) -> Any:
     environment = {"GOOGLENET_PORT": "{port}", "GOOGLENET_ENGINE": engine, FILE_VARIABLE: str(folder / "stages")}
-    return running(COMMAND, environment, "/predict", next(pictures("multipart")), folder / "log")
+    return run_server(COMMAND, environment, "/predict", next(pictures("multipart")), folder / "log")
 
 
 def _read_sums(server: Server, folder: Path) -> dict[str, Any]:

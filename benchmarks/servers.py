@@ -25,7 +25,7 @@ from benchmarks.contestants import PEERS, Contestant, contestants
 from benchmarks.harness.bodies import BODIES, pictures
 from benchmarks.harness.load import ClosedLoopResult, closed_loop, open_loop
 from benchmarks.harness.machine import describe
-from benchmarks.harness.processes import Server, ServerError, running
+from benchmarks.harness.processes import Server, ServerError, run_server
 
 RESULTS = Path(__file__).parent / "results" / "servers.json"
 TOLERANCES = {"ours": 0.01, "engine": 0.01, "documented": 0.15}
@@ -109,7 +109,7 @@ def _measure(
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         try:
-            with running(contestant.command, contestant.environment, "/predict", first, log) as server:
+            with run_server(contestant.command, contestant.environment, "/predict", first, log) as server:
                 run["start_seconds"] = server.start_seconds
                 if contestant.way != "stub":
                     run["off"] = _compare_answers(server, contestant, reference)

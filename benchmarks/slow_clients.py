@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.harness.bodies import pictures
-from benchmarks.harness.open_loop import drive
-from benchmarks.harness.processes import Server, running
+from benchmarks.harness.open_loop import run_open_loop
+from benchmarks.harness.processes import Server, run_server
 
 IDLE_CONNECTIONS, SLOW_CONNECTIONS = 2000, 100
 
@@ -68,7 +68,7 @@ def run_attack(port: int, ready: Event) -> None:
 def measure(server: Server, rate: float, seconds: float) -> tuple[float, int]:
     """Returns p99 in milliseconds, and the number of requests that were not answered with 200."""
     requests = [picture.request(server.port, "/predict") for picture in pictures("multipart")]
-    result = asyncio.run(drive(server.port, requests, rate, seconds))
+    result = asyncio.run(run_open_loop(server.port, requests, rate, seconds))
     return float(result["accepted"]["p99"]), int(result["sent"]) - int(result["statuses"].get("200", 0))
 
 
@@ -81,7 +81,7 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     with (
         TemporaryDirectory() as folder,
-        running(command, {"GOOGLENET_PORT": "{port}"}, "/predict", first, Path(folder) / "log") as server,
+        run_server(command, {"GOOGLENET_PORT": "{port}"}, "/predict", first, Path(folder) / "log") as server,
     ):
         measure(server, arguments.rate, 1)
         alone, failed = measure(server, arguments.rate, arguments.seconds)

@@ -14,7 +14,7 @@ from conftest import Server, run_server
 
 from benchmarks import report
 from benchmarks.harness.bodies import pictures
-from benchmarks.harness.open_loop import drive
+from benchmarks.harness.open_loop import run_open_loop
 from benchmarks.harness.stage_timing_engine import STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +25,9 @@ HIDDEN = "import sys; sys.modules.update(dict.fromkeys(('pydantic', 'fastapi', '
 def test_every_request_of_the_open_loop_is_accounted_for(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     requests = [picture.request(port, "/predict") for picture in pictures("multipart")]
-    result = asyncio.run(drive(port, [*requests, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"], rate=150, seconds=1))
+    result = asyncio.run(
+        run_open_loop(port, [*requests, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"], rate=150, seconds=1)
+    )
     assert result["sent"] > len(requests)
     assert result["unanswered"] == 0
     assert sum(result["statuses"].values()) == result["sent"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.gpu.reporting import parse_options, report
 from benchmarks.harness.bodies import PICTURES, Body, form, tensor
-from benchmarks.harness.processes import Server, running
+from benchmarks.harness.processes import Server, run_server
 from model.checkpoint import SHIPPED, Checkpoint
 
 CLIENTS, WORKERS = (1, 64, 256), (1, 4, 8, 16)
@@ -39,7 +39,7 @@ def main() -> int:
             "GOOGLENET_WORKERS": str(workers),
         }
         log = options.out / f"service-{workers}.log"
-        with running((sys.executable, "-m", "app"), environment, "/predict", _forms()[0], log) as server:
+        with run_server((sys.executable, "-m", "app"), environment, "/predict", _forms()[0], log) as server:
             report(f"{workers} workers: start to first answer, s", server.start_seconds)
             for clients in CLIENTS[:2] if options.small else CLIENTS:
                 _measure(

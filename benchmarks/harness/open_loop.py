@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
             self.run.idle.remove(self)
 
 
-async def drive(port: int, requests: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
+async def run_open_loop(port: int, requests: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
     """Sends requests for `seconds`, waits for the answers and returns the summary."""
     gaps = np.random.default_rng(0).exponential(1 / rate, int(2 * rate * seconds) + 100)
     due = np.cumsum(gaps)
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("requests", type=Path)
     arguments = parser.parse_args()
-    work = drive(arguments.port, read_requests(arguments.requests), arguments.rate, arguments.seconds)
+    work = run_open_loop(arguments.port, read_requests(arguments.requests), arguments.rate, arguments.seconds)
     print(json.dumps(uvloop.run(work) if uvloop else asyncio.run(work)))
 
 

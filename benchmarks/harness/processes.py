@@ -66,7 +66,9 @@ class Server:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: dict[str, str], path: str, first: Body, log: Path) -> Iterator[Server]:
+def run_server(
+    command: Sequence[str], environment: dict[str, str], path: str, first: Body, log: Path
+) -> Iterator[Server]:
     """Starts a server, waits for its answer to `first`, and at the end stops all its processes. Raises ServerError.
 
     `{port}` in the command and in the environment's values is replaced by a free port.
