@@ -49,14 +49,10 @@ def contestants(peers_python: Path, only: list[str] | None) -> list[Contestant]:
     """All servers, in the order of a round. `only` selects peers by their modules."""
     serve = (sys.executable, "-m", "app")
     port = {"GOOGLENET_PORT": "{port}"}
+    instant = port | {"GOOGLENET_ENGINE": "benchmarks.harness.instant_engine:InstantEngine"}
     own = [
         Contestant("fashion-googlenet", "ours", serve, port),
-        Contestant(
-            "fashion-googlenet",
-            "stub",
-            serve,
-            port | {"GOOGLENET_ENGINE": "benchmarks.harness.instant_engine:InstantEngine"},
-        ),
+        Contestant("fashion-googlenet", "stub", serve, instant),
     ]
     return own + [
         Contestant(

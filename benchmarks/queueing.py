@@ -27,7 +27,7 @@ class Replica:
 
     @classmethod
     def from_measurements(cls, alone: float, full_rate: float, largest_batch: int) -> "Replica":
-        """Fits the model: `alone` is the seconds of a request alone, `full_rate` the requests per second in full batches."""
+        """Fits the model: `alone` is seconds of a request alone, `full_rate` is requests per second in full batches."""
         picture_seconds = max(0.0, (largest_batch / full_rate - alone) / (largest_batch - 1))
         return cls(max(0.0, alone - picture_seconds), picture_seconds, largest_batch)
 

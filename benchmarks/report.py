@@ -34,29 +34,24 @@ def median(values: Iterable[float]) -> float | None:
     return statistics.median(kept) if kept else None
 
 
-def spread(values: Iterable[float], number_format: str = ".0f") -> str:
+def spread(values: Iterable[float], spec: str = ".0f") -> str:
     """The median, and in brackets the smallest and the largest if there is more than one."""
     kept = list(values)
     if not kept:
         return "–"
-    middle = format(statistics.median(kept), number_format)
-    return (
-        middle
-        if len(kept) == 1
-        else f"{middle} ({format(min(kept), number_format)}–{format(max(kept), number_format)})"
-    )
+    middle = format(statistics.median(kept), spec)
+    return middle if len(kept) == 1 else f"{middle} ({format(min(kept), spec)}–{format(max(kept), spec)})"
 
 
 def table(results: Results) -> str:
     """Markdown: one row per server; ours first, then the peers as documented, then the peers with our engine."""
-    servers = list(dict.fromkeys((run["way"], run["name"]) for run in results["runs"] if run["way"] in VARIANTS))
+    servers = dict.fromkeys(
+        (run["way"], run["name"]) for way in VARIANTS for run in results["runs"] if run["way"] == way
+    )
     lines = [
         "| 64 clients, PNG form | req/s | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | memory MiB | start s |",
         "|---|---|---|---|---|---|---|---|",
-        *(
-            _row(results, way, name)
-            for way, name in sorted(servers, key=lambda server: list(VARIANTS).index(server[0]))
-        ),
+        *(_row(results, way, name) for way, name in servers),
     ]
     machine, options = results["machine"], results["options"]
     rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "one round"
@@ -110,13 +105,10 @@ def _rate(results: Results, way: str, name: str | None = None) -> float | None:
 
 
 def _answer_differences(results: Results) -> list[str]:
-    found = {
-        way: [run["off"] for run in successful_runs(results, way) if "off" in run] for way in ("documented", "engine")
-    }
     return [
         f"answers, peers {VARIANTS[way]}: same labels, probabilities off by at most {max(off):.4f}"
-        for way, off in found.items()
-        if off
+        for way in ("documented", "engine")
+        if (off := [run["off"] for run in successful_runs(results, way) if "off" in run])
     ]
 
 

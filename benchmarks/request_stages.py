@@ -3,7 +3,7 @@
 python -m benchmarks.request_stages [--clients 64] [--seconds 4] [--rounds 3]
 
 Two servers with an engine that answers at once take turns. One is unchanged. The other measures its stages
-(benchmarks.harness.stage_timing_engine); its stages and the rest add up to all its CPU time without the cost of
+(benchmarks.harness.stage_timer); its stages and the rest add up to all its CPU time without the cost of
 measuring.
 """
 
@@ -22,7 +22,7 @@ from benchmarks.harness.bodies import pictures
 from benchmarks.harness.load import closed_loop, require_success
 from benchmarks.harness.machine import describe
 from benchmarks.harness.processes import Server, ServerError, run_server
-from benchmarks.harness.stage_timing_engine import FILE_VARIABLE, MEASURING
+from benchmarks.harness.stage_timer import FILE_VARIABLE, MEASURING
 
 COMMAND = (sys.executable, "-m", "app")
 WARM_UP = (8, 1)
@@ -79,7 +79,7 @@ def _measure_by_stage(clients: int, seconds: int) -> dict[str, float]:
     """CPU time by stage, and the rest."""
     with (
         TemporaryDirectory() as folder,
-        _server("benchmarks.harness.stage_timing_engine:StageTimingEngine", Path(folder)) as server,
+        _server("benchmarks.harness.stage_timer:StageTimer", Path(folder)) as server,
     ):
         closed_loop(server, "/predict", "multipart", *WARM_UP)
         before = _read_sums(server, Path(folder))

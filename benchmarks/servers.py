@@ -52,12 +52,7 @@ def main() -> int:
         print("needs wrk: apt-get install wrk", file=sys.stderr)
         return 1
     all_contestants = contestants(arguments.peers_python, arguments.only)
-    results: dict[str, Any] = {
-        "machine": describe(),
-        "options": _json_options(vars(arguments)),
-        "runs": [],
-        "engine": [],
-    }
+    results: dict[str, Any] = {"machine": describe(), "options": _options(vars(arguments)), "runs": [], "engine": []}
     reference: list[dict[str, float]] = []
     for round_number in range(arguments.rounds):
         results["engine"].append(_engine_alone())
@@ -94,7 +89,7 @@ def _integers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _json_options(values: dict[str, Any]) -> dict[str, Any]:
+def _options(values: dict[str, Any]) -> dict[str, Any]:
     """The options without paths of this machine."""
     return {name: value for name, value in values.items() if not isinstance(value, Path)}
 

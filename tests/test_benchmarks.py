@@ -15,7 +15,7 @@ from conftest import Server, run_server
 from benchmarks import report
 from benchmarks.harness.bodies import pictures
 from benchmarks.harness.open_loop import run_open_loop
-from benchmarks.harness.stage_timing_engine import STAGES
+from benchmarks.harness.stage_timer import STAGES
 
 ROOT = Path(__file__).parent.parent
 ENGINES = "import runpy; runpy.run_module('benchmarks.engines', run_name='__main__')"

@@ -36,7 +36,7 @@ def main() -> int:
         environment = {
             "GOOGLENET_PORT": "{port}",
             "GOOGLENET_DEVICE": options.device,
-            "GOOGLENET_WORKERS": str(workers),
+            "GOOGLENET_WORKERS": f"{workers}",
         }
         log = options.out / f"service-{workers}.log"
         with run_server((sys.executable, "-m", "app"), environment, "/predict", _forms()[0], log) as server:
@@ -54,19 +54,12 @@ def main() -> int:
 def _measure(server: Server, name: str, path: str, body: str, clients: int, seconds: float) -> None:
     """Reports pictures per second, latency in milliseconds, failures, and the cores that the server used."""
     processes = min(clients, max(1, (os.cpu_count() or 2) // 2))
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.gpu.service_speed",
-        "--client",
-        str(server.port),
-        path,
-        body,
-        str(seconds),
-    ]
+    command = [sys.executable, "-m", "benchmarks.gpu.service_speed", "--client", str(server.port), path, body]
     shares = [clients // processes + (i < clients % processes) for i in range(processes)]
     before, started = server.cpu_seconds(), time.perf_counter()
-    running_clients = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in shares]
+    running_clients = [
+        subprocess.Popen([*command, str(seconds), str(n)], stdout=subprocess.PIPE, text=True) for n in shares
+    ]
     results = [json.loads(client.communicate()[0]) for client in running_clients]
     elapsed, cpu = time.perf_counter() - started, server.cpu_seconds() - before
     latencies = sorted(value for result in results for value in result["milliseconds"])

@@ -1,6 +1,6 @@
 """An engine that answers at once and makes the service measure the CPU time of each stage of a request.
 
-GOOGLENET_ENGINE=benchmarks.harness.stage_timing_engine:StageTimingEngine. On SIGUSR2 the service appends the sums so
+GOOGLENET_ENGINE=benchmarks.harness.stage_timer:StageTimer. On SIGUSR2 the service appends the sums so
 far, as a line of JSON, to the file named by FASHION_GOOGLENET_STAGES. A stage counts its thread's CPU time without that
 of the stages inside it. The cost of measuring is measured too, as a stage of its own.
 """
@@ -49,7 +49,7 @@ cpu_seconds: Counter[str] = Counter()
 _stack = threading.local()
 
 
-class StageTimingEngine(InstantEngine):
+class StageTimer(InstantEngine):
     """As InstantEngine. Building it starts the measurement."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
