@@ -18,8 +18,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from app import logs
 from app.api import predict
-from app.http import logs, protocol, write_coalescing
+from app.http import protocol, write_coalescing
 from app.inference import batcher, classifier
 from app.middleware import request_log
 from benchmarks.harness.instant_engine import InstantEngine
