@@ -63,10 +63,10 @@ kserve: $(KSERVE)/.client  ## makes .venv-kserve with KServe's client (450 MB), 
 
 bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side by side; ARGS="--quick" for five minutes
 	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
-	$(RUN) -m benchmarks --peers-python $(BENCH)/bin/python $(ARGS)
+	$(RUN) -m benchmarks.servers --peers-python $(BENCH)/bin/python $(ARGS)
 
 bench-path: $(VENV)/.everything  ## CPU time of one request by stage, without the network
-	$(RUN) -m benchmarks.path $(ARGS)
+	$(RUN) -m benchmarks.request_stages $(ARGS)
 
 bench-engines: $(VENV)/.everything  ## every engine alone: speed, exactness, share of what the machine can multiply
 	$(RUN) -m benchmarks.engines --out benchmarks/results/engines.json $(ARGS)
@@ -76,7 +76,7 @@ ray-check: $(RAY)/.ray  ## deploy/ray_serve.py on a local Ray cluster of several
 
 bench-fleets: $(RAY)/.ray  ## one process, replicas behind HAProxy, Ray Serve: speed, and what a kill loses
 	@{ command -v wrk && command -v haproxy; } >/dev/null || { echo 'wrk and haproxy are needed: apt-get install wrk haproxy'; exit 1; }
-	$(RAY)/bin/python -m benchmarks.ray_cluster $(ARGS)
+	$(RAY)/bin/python -m benchmarks.fleets $(ARGS)
 
 $(RAY)/.ray: pyproject.toml benchmarks/constraints.txt
 	$(PYTHON) -m venv $(RAY)

@@ -1,1 +1,1 @@
-"""Measuring the service, its peers and its engines."""
+"""Benchmarks of the service, its engines, its peers and its command line; README.md lists them."""

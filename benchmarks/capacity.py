@@ -1,12 +1,12 @@
-"""What a request costs, what a replica of one core sustains, and how many it takes for a rate.
+"""Capacity planning: the cost of a request, the rate that a one-core replica sustains, and the replicas for a rate.
 
-python -m benchmarks.capacity --measure                 on this machine, a minute; writes results/capacity.json
+python -m benchmarks.capacity --measure                 measures this machine in a minute; writes results/capacity.json
 python -m benchmarks.capacity                           the tables of docs/scaling.md, from that file
 python -m benchmarks.capacity --rate 5000 --within 100  replicas for another rate (requests/s) and limit (ms at p99)
 
-The replica is pinned to one core, the load generator to the others, so neither costs the other anything. The queue is
-benchmarks.queueing's, fitted to two measurements: the median at a tenth of the capacity, when a request meets nobody
-and finds the caches cold, and the rate of 64 clients. It is checked against open-loop load in between.
+The replica is pinned to one core and the load generator to the others, so they do not slow each other down. The
+queueing model (benchmarks.queueing) is fitted to two measurements: the median at a tenth of the capacity, where a
+request is alone and the caches are cold, and the rate of 64 clients. Open-loop loads in between check the model.
 """
 
 import argparse
@@ -22,30 +22,30 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bodies import BATCH, pictures
-from benchmarks.load import all_answered, closed_loop, open_loop
-from benchmarks.machine import describe
-from benchmarks.open_loop import LENGTH
-from benchmarks.processes import Server, running
+from benchmarks.harness.bodies import BATCH_SIZE, pictures
+from benchmarks.harness.load import closed_loop, open_loop, require_success
+from benchmarks.harness.machine import describe
+from benchmarks.harness.open_loop import CONTENT_LENGTH
+from benchmarks.harness.processes import Server, run_server
 from benchmarks.queueing import Replica
 
 RESULTS = Path(__file__).parent / "results" / "capacity.json"
-WAYS = {
+REQUEST_KINDS = {
     "multipart": ("PNG, a form each", "/predict", 1, 64),
-    "batch": ("PNG, 64 a form", "/predict/batch", BATCH, 4),
-    "pixels": ("pixels, 64 a `/v2` request", "/v2/models/googlenet-fashion-mnist/infer", BATCH, 4),
+    "batch": ("PNG, 64 a form", "/predict/batch", BATCH_SIZE, 4),
+    "pixels": ("pixels, 64 a `/v2` request", "/v2/models/googlenet-fashion-mnist/infer", BATCH_SIZE, 4),
     "jpeg": ("12-megapixel JPEG, a form each", "/predict", 1, 4),
 }
-"""What it is, where it goes, pictures in it, and clients that keep a replica busy without being refused."""
-LARGEST = 16
-"""Batch; beyond it, one core's rate grows little."""
+"""For each kind of body: its name, its path, its pictures, and clients that keep a replica busy without refusals."""
+LARGEST_BATCH = 16
+"""On one core larger batches raise the rate little."""
 LOADS = (0.1, 0.3, 0.5, 0.7, 0.85)
-"""Of what 64 clients get, in open loop; the first is what the queue is fitted to."""
+"""Open-loop rates, as shares of the rate of 64 clients. The model is fitted to the first."""
 OPEN_SECONDS = 5.0
 RATES, LIMITS = [100.0, 1000.0, 10_000.0, 100_000.0], [15.0, 20.0, 30.0, 50.0, 100.0]
-"""Requests a second, and milliseconds that 99 % of them may take."""
+"""Of the tables: requests per second, and limits of p99 in milliseconds."""
 NODE = {"cores": 16, "gigabits": 10.0}
-"""What the worked examples are divided by."""
+"""A node of the worked examples."""
 
 
 def main() -> int:
@@ -58,65 +58,69 @@ def main() -> int:
     if options.measure:
         options.file.write_text(json.dumps(measure(), indent=1) + "\n")
     results = json.loads(options.file.read_text())
-    model = replica(results)
+    model = fit_replica(results)
     if options.rate:
-        print(replicas(model, [options.rate], [options.within]))
+        print(replicas_table(model, [options.rate], [options.within]))
     else:
-        tables = [costs(results), check(results, model), replicas(model, RATES, LIMITS)]
-        print(*tables, worked(results, 1000), worked(results, 100_000), sep="\n\n")
+        tables = [costs_table(results), check_table(results, model), replicas_table(model, RATES, LIMITS)]
+        print(*tables, example_table(results, 1000), example_table(results, 100_000), sep="\n\n")
     return 0
 
 
 def measure() -> dict[str, Any]:
-    """The service, then the same with an engine that answers at once: what is left with a card that costs nothing."""
+    """Measures the service, and again with an engine that answers at once, as if a GPU did all its work for free."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(cores[1:]) or set(cores))
     command = ("taskset", "-c", str(cores[0]), sys.executable, "-m", "app")
     results: dict[str, Any] = {"machine": describe() | {"cores": len(cores)}}
-    for name, engine in (("service", "auto"), ("path", "benchmarks.stub:AtOnce")):
-        environment = {"GOOGLENET_PORT": "{port}", "GOOGLENET_ENGINE": engine, "GOOGLENET_MAX_BATCH_SIZE": str(LARGEST)}
+    for name, engine in (("service", "auto"), ("path", "benchmarks.harness.instant_engine:InstantEngine")):
+        environment = {
+            "GOOGLENET_PORT": "{port}",
+            "GOOGLENET_ENGINE": engine,
+            "GOOGLENET_MAX_BATCH_SIZE": str(LARGEST_BATCH),
+        }
         first = next(pictures("multipart"))
         with (
             TemporaryDirectory() as folder,
-            running(command, environment, "/predict", first, Path(folder) / "log") as s,
+            run_server(command, environment, "/predict", first, Path(folder) / "log") as s,
         ):
             closed_loop(s, "/predict", "multipart", 64, 1)
-            results[name] = {kind: _cell(s, kind) for kind in WAYS}
+            results[name] = {kind: _measure_kind(s, kind) for kind in REQUEST_KINDS}
             if name == "service":
                 rate = results[name]["multipart"]["rate"]
                 results["open"] = [open_loop(s, "/predict", load * rate, OPEN_SECONDS) for load in LOADS]
     return results
 
 
-def _cell(server: Server, kind: str) -> dict[str, Any]:
-    _, path, _, clients = WAYS[kind]
+def _measure_kind(server: Server, kind: str) -> dict[str, Any]:
+    _, path, _, clients = REQUEST_KINDS[kind]
     request = next(pictures(kind)).request(server.port, path)
-    cell = asdict(all_answered(closed_loop(server, path, kind, clients, 3)))
-    return cell | {"bytes_in": len(request), "bytes_out": _answer(server.port, request)}
+    cell = asdict(require_success(closed_loop(server, path, kind, clients, 3)))
+    return cell | {"bytes_in": len(request), "bytes_out": _answer_bytes(server.port, request)}
 
 
-def _answer(port: int, request: bytes) -> int:
-    """Bytes of the answer, headers included."""
+def _answer_bytes(port: int, request: bytes) -> int:
+    """Size of the answer in bytes, headers included."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         received = b""
-        while (length := LENGTH.search(received)) is None:
+        while (length := CONTENT_LENGTH.search(received)) is None:
             received += connection.recv(1 << 20)
     return received.find(b"\r\n\r\n") + 4 + int(length[1])
 
 
-def replica(results: dict[str, Any]) -> Replica:
+def fit_replica(results: dict[str, Any]) -> Replica:
     alone = results["open"][0]["accepted"]["p50"] / 1000
-    return Replica.fitted(alone, results["service"]["multipart"]["rate"], LARGEST)
+    return Replica.from_measurements(alone, results["service"]["multipart"]["rate"], LARGEST_BATCH)
 
 
-def costs(results: dict[str, Any]) -> str:
+def costs_table(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [
         "| one core | pictures/s | CPU ms a picture | of it not the engine | bytes in | bytes out, a picture |",
         "|---|---|---|---|---|---|",
     ]
-    for kind, (name, _, count, _) in WAYS.items():
+    for kind, (name, _, count, _) in REQUEST_KINDS.items():
         whole, path = results["service"][kind], results["path"][kind]
         lines.append(
             f"| {name} | {count * whole['rate']:.0f} | {whole['server_cpu'] / count:.2f} "
@@ -125,11 +129,11 @@ def costs(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{machine['processor']}, {machine['when'][:10]}"])
 
 
-def check(results: dict[str, Any], model: Replica) -> str:
-    """The queue's latencies beside the measured ones."""
+def check_table(results: dict[str, Any], model: Replica) -> str:
+    """The model's latencies beside the measured ones."""
     lines = [
-        f"A batch of n takes {1000 * model.setup:.1f} + {1000 * model.each:.2f}·n ms, n ≤ {model.largest}: "
-        f"at most {model.capacity:.0f} requests/s.",
+        f"A batch of n takes {1000 * model.batch_seconds:.1f} + {1000 * model.picture_seconds:.2f}·n ms, "
+        f"n ≤ {model.largest_batch}: at most {model.capacity:.0f} requests/s.",
         "",
         "| requests/s | core busy | p50 ms, measured | by the queue | p99 ms, measured | by the queue |",
         "|---|---|---|---|---|---|",
@@ -144,9 +148,9 @@ def check(results: dict[str, Any], model: Replica) -> str:
     return "\n".join(lines)
 
 
-def replicas(model: Replica, rates: list[float], limits: list[float]) -> str:
-    """Of one core each, behind a balancer, by the queue: what the machine's own pauses add comes on top."""
-    sustained = [model.sustains(limit / 1000) for limit in limits]
+def replicas_table(model: Replica, rates: list[float], limits: list[float]) -> str:
+    """One-core replicas needed behind a load balancer, by the model; pauses of the machine itself come on top."""
+    sustained = [model.sustained_rate(limit / 1000) for limit in limits]
     lines = [
         "| 99 % within | " + " | ".join(f"{limit:g} ms" for limit in limits) + " |",
         "|---|" + "---|" * len(limits),
@@ -163,14 +167,14 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def worked(results: dict[str, Any], rate: float) -> str:
-    """What so many pictures a second need of each resource."""
+def example_table(results: dict[str, Any], rate: float) -> str:
+    """What this many pictures per second need of each resource."""
     lines = [
         f"| {rate:,.0f} pictures/s | cores | cores, if cards compute | Gbit/s in | Gbit/s out "
         f"| nodes of {NODE['cores']} cores, {NODE['gigabits']:g} Gbit/s | with cards | first to run out |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for kind, (name, _, count, _) in WAYS.items():
+    for kind, (name, _, count, _) in REQUEST_KINDS.items():
         whole, path = (results[way][kind]["server_cpu"] / count for way in ("service", "path"))
         sides = [8e-9 * rate * results["service"][kind][side] / count for side in ("bytes_in", "bytes_out")]
         network = max(sides) / NODE["gigabits"]

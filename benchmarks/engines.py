@@ -1,12 +1,12 @@
-"""Every engine alone, and the path around it: how fast, how exact, and how near to what the machine can multiply.
+"""Measures every engine: its speed, its accuracy, its share of the machine's matrix speed, and the service around it.
 
 python -m benchmarks.engines                        every engine that runs here, batches of 1 to 512
 python -m benchmarks.engines --only auto,torch --batch 1,64 --seconds 0.5
 
-Needs torch, numpy, Pillow, safetensors and prometheus-client alone, so it runs on a bare GPU machine; engines that need
-more are named with what they lack. "Share" is the network's multiply-adds against torch's best rate for
-one large matrix product of the same precision, measured in the same run. "Path" is the service without
-HTTP: PNG bytes in, probabilities out, through decoding, preprocessing, queue and engine.
+Needs only torch, numpy, Pillow, safetensors and prometheus-client, so it runs on a bare GPU machine. For an engine that
+needs more it prints what is missing. "Share" is the rate of the network's operations divided by torch's best rate for
+one large matrix product in the same precision, measured in the same run. "Path" is the service without HTTP, from the
+bytes of a PNG to the probabilities: decoding, preprocessing, queue and engine.
 """
 
 import argparse
@@ -31,21 +31,21 @@ from app.inference.classifier import Classifier
 from app.inference.engines.base import MIN_PARALLEL_BATCH, Engine, lanes
 from app.inference.engines.choose import BUILT_IN, build
 from app.metrics import Metrics
-from benchmarks.bodies import PICTURES
-from benchmarks.machine import describe, multiply_rate
+from benchmarks.harness.bodies import PICTURES
+from benchmarks.harness.machine import describe, multiply_rate
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint
 from model.predict import load_graph, serving_pixels
 from model.preprocess import SIZE
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-CONCURRENT = (1, 64, 256)
-"""Pictures under way at once on the path; of more, a slow engine would refuse some."""
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+PATH_CONCURRENCY = (1, 64, 256)
+"""Pictures at the same time on the path. With more, a slow engine would refuse some."""
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """What the engines and the path ask of app.settings.Settings, where pydantic is not installed."""
+class PlainSettings:
+    """Stands in for app.settings.Settings on a machine without pydantic."""
 
     engine: str
     device: str
@@ -57,20 +57,20 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at one batch size; or, with `path`, that many pictures under way at once."""
+    """Result of one engine at one batch size; if `path`, at that number of concurrent pictures."""
 
     engine: str
     device: str
     precision: str
     batch: int
     milliseconds: float
-    """Median of a batch, or of a picture on the path."""
+    """Median per batch; on the path, per picture."""
     rate: float
-    """Pictures a second."""
+    """Pictures per second."""
     cpu: float
-    """Milliseconds of CPU time a picture."""
+    """Milliseconds of CPU time per picture."""
     accuracy: float | None
-    """Of the test set, fraction right; None if it is not here."""
+    """Share of the test set classified correctly; None if the test set is not available."""
     share: float | None = None
     """Of the matrix-multiply rate."""
     path: bool = False
@@ -91,14 +91,14 @@ def main() -> int:
         except (StartError, ImportError) as error:
             missing[name] = str(error)
             continue
-        kind = chosen.device, chosen.precision
+        matrix_kind = chosen.device, chosen.precision
         for row in _measure(chosen, settings, checkpoint, test, arguments):
-            if kind not in rates:
-                rates[kind] = multiply_rate(*kind)
-            rate = rates[kind]
+            if matrix_kind not in rates:
+                rates[matrix_kind] = multiply_rate(*matrix_kind)
+            rate = rates[matrix_kind]
             rows.append(replace(row, share=row.rate * operations / rate if rate else None))
             print(_line(rows[-1]), flush=True)
-    _explain(rates, missing, operations, test)
+    _print_notes(rates, missing, operations, test)
     if arguments.out:
         arguments.out.parent.mkdir(exist_ok=True)
         found = {f"{device} {precision}": rate for (device, precision), rate in rates.items()}
@@ -113,7 +113,9 @@ def _arguments() -> argparse.Namespace:
         "--only", type=lambda text: text.split(","), metavar="NAME,…", help=f"auto, {', '.join(BUILT_IN)}"
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--batch", type=lambda text: [int(n) for n in text.split(",")], default=BATCHES, metavar="N,…")
+    parser.add_argument(
+        "--batch", type=lambda text: [int(n) for n in text.split(",")], default=BATCH_SIZES, metavar="N,…"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, at least")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST, if it is in no usual place")
     parser.add_argument("--no-accuracy", action="store_true")
@@ -126,12 +128,12 @@ def _settings(name: str, device: str) -> Any:
     try:
         from app.settings import Settings
     except ImportError:
-        return Knobs(name, device)
+        return PlainSettings(name, device)
     return Settings(engine=name, device=device, queue_size=4096, request_timeout=60)
 
 
 def _test_set(arguments: argparse.Namespace) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Pictures as the network sees them, uint8 [n,96,96], and their labels; nothing is downloaded for it."""
+    """Preprocessed pictures, uint8 [n,96,96], and their labels; None if they are not on this machine (no download)."""
     folder = arguments.data or next((path for path in (Path("data"), data.DEBIAN) if path.is_dir()), None)
     if arguments.no_accuracy or folder is None:
         return None
@@ -140,7 +142,7 @@ def _test_set(arguments: argparse.Namespace) -> tuple[NDArray[np.uint8], NDArray
 
 
 def operations_per_picture(checkpoint: Checkpoint) -> int:
-    """Multiplications and additions of one picture's way through the network, counted by torch."""
+    """Multiplications and additions of one forward pass, counted by torch."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         load_graph(checkpoint)(torch.zeros(1, SIZE, SIZE, dtype=torch.uint8))
     return int(counter.get_total_flops())
@@ -150,13 +152,13 @@ def _measure(
     chosen: Engine, settings: Any, checkpoint: Checkpoint, test: Any, arguments: argparse.Namespace
 ) -> Iterator[Row]:
     accuracy = _accuracy(chosen, *test) if test else None
-    about = (chosen.name, chosen.device, chosen.precision)
+    engine_columns = (chosen.name, chosen.device, chosen.precision)
     for batch in arguments.batch:
-        yield Row(*about, batch, *_time(chosen, batch, checkpoint, arguments.seconds), accuracy)
+        yield Row(*engine_columns, batch, *_time_batches(chosen, batch, checkpoint, arguments.seconds), accuracy)
     if not arguments.no_path:
         classifier = Classifier(checkpoint, chosen, settings, Metrics())
-        for row in asyncio.run(_path(classifier, arguments.seconds)):
-            yield Row(*about, *row, accuracy, path=True)
+        for row in asyncio.run(_time_path(classifier, arguments.seconds)):
+            yield Row(*engine_columns, *row, accuracy, path=True)
 
 
 def _accuracy(chosen: Engine, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
@@ -164,8 +166,8 @@ def _accuracy(chosen: Engine, pixels: NDArray[np.uint8], labels: NDArray[np.int6
     return float((np.concatenate(list(parts)) == labels).mean())
 
 
-def _time(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) -> tuple[float, float, float]:
-    """Median milliseconds a batch, pictures/s, CPU milliseconds a picture; as app.inference.batching uses its lanes."""
+def _time_batches(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) -> tuple[float, float, float]:
+    """Median milliseconds per batch, pictures per second, CPU milliseconds per picture; on all lanes, as in service."""
     side_by_side = lanes(chosen) if batch >= MIN_PARALLEL_BATCH else 1
     batches = side_by_side * [np.resize(checkpoint.golden.pixels, (batch, SIZE, SIZE))]
     taken: list[float] = []
@@ -181,28 +183,28 @@ def _time(chosen: Engine, batch: int, checkpoint: Checkpoint, seconds: float) ->
     return 1000 * median, pictures / median, 1000 * cpu / pictures / len(taken)
 
 
-async def _path(classifier: Classifier, seconds: float) -> list[tuple[int, float, float, float]]:
+async def _time_path(classifier: Classifier, seconds: float) -> list[tuple[int, float, float, float]]:
     classifier.start()
     files = [path.read_bytes() for path in sorted(PICTURES.glob("*.png"))]
-    rows = [(clients, *await _drive(classifier, files, clients, seconds)) for clients in CONCURRENT]
+    rows = [(clients, *await _time_clients(classifier, files, clients, seconds)) for clients in PATH_CONCURRENCY]
     await classifier.stop()
     return rows
 
 
-async def _drive(
+async def _time_clients(
     classifier: Classifier, files: list[bytes], clients: int, seconds: float
 ) -> tuple[float, float, float]:
-    """Median milliseconds a picture, pictures a second, CPU milliseconds a picture."""
+    """Median milliseconds per picture, pictures per second, CPU milliseconds per picture."""
     taken: list[float] = []
     cpu, started = time.process_time(), time.perf_counter()
 
-    async def client(turn: int) -> None:
+    async def client(number: int) -> None:
         while time.perf_counter() < started + seconds:
-            begun = time.perf_counter()
-            await classifier.classify(files[(turn + len(taken)) % len(files)])
-            taken.append(time.perf_counter() - begun)
+            sent = time.perf_counter()
+            await classifier.classify(files[(number + len(taken)) % len(files)])
+            taken.append(time.perf_counter() - sent)
 
-    await asyncio.gather(*(client(turn) for turn in range(clients)))
+    await asyncio.gather(*(client(number) for number in range(clients)))
     elapsed = time.perf_counter() - started
     return 1000 * statistics.median(taken), len(taken) / elapsed, 1000 * (time.process_time() - cpu) / len(taken)
 
@@ -220,7 +222,9 @@ def _line(row: Row) -> str:
     )
 
 
-def _explain(rates: dict[tuple[str, str], float | None], missing: dict[str, str], operations: int, test: Any) -> None:
+def _print_notes(
+    rates: dict[tuple[str, str], float | None], missing: dict[str, str], operations: int, test: Any
+) -> None:
     for (device, precision), rate in rates.items():
         measured = f"{rate / 1e12:.2f} Tflop/s" if rate else "not measured"
         print(

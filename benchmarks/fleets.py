@@ -1,114 +1,174 @@
-"""Several replicas behind one port, in the ways that are compared: HAProxy, or a Ray cluster of several nodes here.
+"""Compares one process, replicas behind HAProxy, and Ray Serve on a local cluster; and what a killed replica loses.
 
-python -m benchmarks.fleets haproxy 8000                two processes, each pinned to a core, and HAProxy before them
-python -m benchmarks.fleets ray 8000 --replicas 2       a head and two nodes of one core each, a replica on each
+python -m benchmarks.fleets                          everything, one round; about five minutes on two cores
+python -m benchmarks.fleets --only process,haproxy   some fleets; the results are added to the file
+python -m benchmarks.fleets --table                  only prints the tables of the file
 
-SIGTERM ends it. SIGUSR1 kills one replica with all of its node, and prints when the fleet was whole again: Ray starts
-the replica anew on a spare node, which has joined just before; a process is started anew at once.
-RAY_SERVE_ENABLE_HA_PROXY=1 has Ray put a HAProxy of its own, which sends requests straight to the replicas, in its
-proxy's place.
+Run it with a Python that has Ray (make ray-check). Every fleet's answers to a hundred
+pictures are compared with the single process's. Then wrk loads it with PNG forms and with forms of 64 pictures. Last,
+SIGKILL ends one replica and its node under open-loop load.
 """
 
 import argparse
+import json
 import os
+import re
 import signal
-import socket
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from benchmarks.processes import free_port
+from benchmarks.contestants import QUIET_PEERS
+from benchmarks.harness.bodies import BATCH_SIZE, pictures
+from benchmarks.harness.load import closed_loop, open_loop, require_success
+from benchmarks.harness.machine import describe
+from benchmarks.harness.processes import Server, ServerError, run_server
+from benchmarks.report import spread
 
-CONFIGURATION = Path(__file__).parent.parent / "deploy" / "haproxy" / "haproxy.cfg"
-OBJECT_STORE = 100 << 20
-"""Bytes a node, of which there are several here; nothing is kept in it."""
+RESULTS = Path(__file__).parent / "results" / "fleets.json"
+CELLS = (("multipart", 1), ("multipart", 64), ("batch", 4))
+"""Body and clients. Four clients with 64 pictures each keep a fleet busy, and none is refused."""
+LOSS_RATE, LOSS_SECONDS, KILL_AFTER = 100.0, 16.0, 4.0
+"""A rate that every fleet can answer, how long it lasts, and when the replica is killed."""
+RECOVERY_LIMIT = 90.0
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Fleet:
+    """How to start a fleet. `killable` is whether one of its replicas is killed."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    killable: bool = False
+
+
+def _fleet(name: str, *arguments: str, killable: bool = False, **environment: str) -> Fleet:
+    command = (sys.executable, "-m", "benchmarks.harness.replicas", arguments[0], "{port}", *arguments[1:])
+    return Fleet(name, command, QUIET_PEERS | environment, killable)
+
+
+SERVE = (sys.executable, "-m", "app")
+FLEETS = {
+    "process": Fleet("one process", SERVE, {"GOOGLENET_PORT": "{port}"}),
+    "workers": Fleet("two workers", SERVE, {"GOOGLENET_PORT": "{port}", "GOOGLENET_WORKERS": "2"}),
+    "haproxy": _fleet("two replicas, HAProxy", "haproxy", killable=True),
+    "ray1": _fleet("Ray, one replica", "ray", "--replicas", "1", "--cpus", "2"),
+    "ray2": _fleet("Ray, two replicas", "ray", killable=True),
+    "rayha": _fleet("Ray, two replicas, its HAProxy", "ray", killable=True, RAY_SERVE_ENABLE_HA_PROXY="1"),
+}
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["haproxy", "ray"])
-    parser.add_argument("port", type=int)
-    parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--cpus", type=int, default=1, help="of a replica, and of a node")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(FLEETS), metavar=",".join(FLEETS))
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FILE")
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    with ExitStack() as stack:
-        kill = (_ray if options.kind == "ray" else _haproxy)(options, stack)
-        wishes: SimpleQueue[int] = SimpleQueue()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: wishes.put(number))
-        while wishes.get() == signal.SIGUSR1:
-            print(f"WHOLE after {kill():.1f} s", flush=True)
+    results = (
+        json.loads(options.out.read_text())
+        if options.out.exists()
+        else {"machine": describe(), "answers": [], "runs": []}
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # also stops the fleet
+    for name in [] if options.table else options.only:
+        results["runs"].append(_measure(FLEETS[name], results["answers"], options.seconds))
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+    return 0
 
 
-def _haproxy(options: argparse.Namespace, stack: ExitStack) -> Callable[[], float]:
-    """Two replicas, as the configuration has it."""
-    ports = [free_port(), free_port()]
-    replicas = [_replica(port, core) for core, port in enumerate(ports)]
-    stack.callback(lambda: [replica.kill() for replica in replicas])
-    addresses = {f"REPLICA_{i}": f"127.0.0.1:{port}" for i, port in enumerate(ports, 1)}
-    environment = os.environ | addresses | {"BIND": f"127.0.0.1:{options.port}"}
-    stack.callback(subprocess.Popen(["haproxy", "-f", str(CONFIGURATION)], env=environment).kill)
-
-    def kill() -> float:
-        started = time.monotonic()
-        replicas[1].kill()
-        replicas[1].wait()
-        replicas[1] = _replica(ports[1], 1)
-        while not _open(ports[1]):
-            time.sleep(0.05)
-        return time.monotonic() - started
-
-    return kill
-
-
-def _replica(port: int, core: int) -> "subprocess.Popen[bytes]":
-    command = ["taskset", "-c", str(core % (os.cpu_count() or 1)), sys.executable, "-m", "app"]
-    return subprocess.Popen(command, env=os.environ | {"GOOGLENET_PORT": str(port)})
+def _measure(fleet: Fleet, reference: list[dict[str, float]], seconds: int) -> dict[str, Any]:
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        first = next(pictures("multipart"))
+        with run_server(fleet.command, fleet.environment, "/predict", first, log) as server:
+            run: dict[str, Any] = {"name": fleet.name, "start_seconds": server.start_seconds}
+            run["off"] = _compare_answers(server, reference)
+            closed_loop(server, "/predict", "multipart", 64, 1)
+            paths = ("/predict/batch" if body == "batch" else "/predict" for body, _ in CELLS)
+            run["cells"] = [
+                asdict(require_success(closed_loop(server, path, body, clients, seconds)))
+                for path, (body, clients) in zip(paths, CELLS, strict=True)
+            ]
+            run["peak_mib"] = server.peak_bytes() / 2**20
+            if fleet.killable:
+                run["loss"] = _kill_a_replica(server)
+    print(fleet.name, [round(cell["rate"]) for cell in run["cells"]], run.get("loss"), flush=True)
+    return run
 
 
-def _open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _compare_answers(server: Server, reference: list[dict[str, float]]) -> float:
+    """Returns the largest difference of a probability to the first fleet's."""
+    answers = [server.post("/predict", picture)["probabilities"] for picture in pictures("multipart")]
+    reference.extend(answers if not reference else ())
+    return max(abs(a[label] - b[label]) for a, b in zip(answers, reference, strict=True) for label in b)
 
 
-def _ray(options: argparse.Namespace, stack: ExitStack) -> Callable[[], float]:
-    """A head without cores of its own, and a node a replica."""
-    import ray
-    from ray import serve
-    from ray.cluster_utils import Cluster
+def _kill_a_replica(server: Server) -> dict[str, Any]:
+    """Sends requests at a fixed rate, kills one of two replicas, and counts the answers."""
+    kill = threading.Timer(KILL_AFTER, os.kill, (server.process.pid, signal.SIGUSR1))
+    kill.start()
+    result = open_loop(server, "/predict", LOSS_RATE, LOSS_SECONDS)
+    deadline = time.monotonic() + RECOVERY_LIMIT
+    while not (found := re.search(r"WHOLE after (\S+) s", server.log.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if not found:
+        raise ServerError("the killed replica was not replaced in time")
+    kept = ("sent", "statuses", "unanswered", "accepted")
+    return {name: result[name] for name in kept} | {"whole_after": float(found[1])}
 
-    from deploy.ray_serve import Fleet, build
 
-    node = {"num_cpus": options.cpus, "object_store_memory": OBJECT_STORE}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"num_cpus": 0, "include_dashboard": False})
-    stack.callback(cluster.shutdown)
-    nodes = [cluster.add_node(**node) for _ in range(options.replicas)]
-    cluster.wait_for_nodes()
-    ray.init(address=cluster.address, log_to_driver=False)
-    stack.callback(ray.shutdown)
-    stack.callback(serve.shutdown)
-    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": options.port})
-    serve.run(build(Fleet(replicas=options.replicas, cpus=options.cpus)), route_prefix="/")
+def table(results: dict[str, Any]) -> str:
+    """Markdown: a table of speed, and one of what the kill cost."""
+    names = dict.fromkeys(run["name"] for run in results["runs"])
+    by_name = {name: [run for run in results["runs"] if run["name"] == name] for name in names}
+    lines = [
+        "| | req/s, 64 clients | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | pictures/s, 64 a request "
+        "| CPU ms a picture | memory MiB | start s | answers off by |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *(_row(name, runs) for name, runs in by_name.items()),
+        "",
+        "| killed | sent | answered 200 | other | p50 ms | p99 ms | whole again after s |",
+        "|---|---|---|---|---|---|---|",
+        *(_kill_row(run) for runs in by_name.values() for run in runs if "loss" in run),
+    ]
+    machine = results["machine"]
+    return "\n".join([*lines, "", f"{machine['processor']}, {machine['cores']} cores, {machine['when'][:10]}"])
 
-    def replicas() -> list[bool]:
-        """Of all that there ever were, whether they run."""
-        actors = ray._private.state.actors().values()  # the public way asks a dashboard, which is not there
-        return [actor["State"] == "ALIVE" for actor in actors if actor["ActorClassName"].startswith("ServeReplica")]
 
-    def kill() -> float:
-        cluster.add_node(**node)  # the spare; it is of no use before
-        before, started = len(replicas()), time.monotonic()
-        cluster.remove_node(nodes.pop(), allow_graceful=False)
-        while len(replicas()) == before or sum(replicas()) < options.replicas:
-            time.sleep(0.1)
-        return time.monotonic() - started
+def _row(name: str, runs: list[dict[str, Any]]) -> str:
+    one, many, batch = ([run["cells"][i] for run in runs] for i in range(len(CELLS)))
+    columns = [
+        spread(cell["rate"] for cell in many),
+        spread(cell["p50"] for cell in many),
+        spread(cell["p99"] for cell in many),
+        spread((cell["server_cpu"] for cell in many), ".2f"),
+        spread((cell["p50"] for cell in one), ".2f"),
+        spread(BATCH_SIZE * cell["rate"] for cell in batch),
+        spread((cell["server_cpu"] / BATCH_SIZE for cell in batch), ".2f"),
+        spread(run["peak_mib"] for run in runs),
+        spread((run["start_seconds"] for run in runs), ".1f"),
+        f"{max(run['off'] for run in runs):.6f}",
+    ]
+    return f"| {name} | {' | '.join(columns)} |"
 
-    return kill
+
+def _kill_row(run: dict[str, Any]) -> str:
+    loss = run["loss"]
+    others = {status: n for status, n in loss["statuses"].items() if status != "200"} | {"none": loss["unanswered"]}
+    text = ", ".join(f"{n} × {'broken' if status == '0' else status}" for status, n in others.items() if n) or "none"
+    times = loss["accepted"]
+    return (
+        f"| {run['name']} | {loss['sent']} | {loss['statuses'].get('200', 0)} | {text} | {times['p50']:.1f} "
+        f"| {times['p99']:.0f} | {loss['whole_after']} |"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,8 +1,8 @@
-"""One /v2 request of 256 `pixels` in binary against the engine itself on the same pictures in batches of the same size.
+"""Compares a binary /v2 request of 256 pictures with the engine alone, on the same pictures in the same batch size.
 
 python -m benchmarks.inference_v2 [--pictures 256] [--rounds 15]
 
-Both take turns, the service in a process of its own; medians, and the share of the engine's rate that is left.
+The two take turns; the service runs in its own process. Prints median rates, and the service's share of the engine's.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from app.inference.engines.base import lanes
 from app.inference.engines.choose import build
 from app.settings import Settings
-from benchmarks.machine import describe
+from benchmarks.harness.bodies import tensor
+from benchmarks.harness.machine import describe
 from model.checkpoint import SHIPPED, Checkpoint
 
 
@@ -47,17 +48,18 @@ def main() -> None:
 def measure(client: httpx.Client, checkpoint: Checkpoint, pixels: NDArray[np.uint8], rounds: int) -> None:
     size = client.get("/health").json()["engine"]["max_batch_size"]
     engine = build(Settings(), checkpoint)
-    side_by_side = ThreadPoolExecutor(lanes(engine))
-    content, headers = request(pixels)
+    threads = ThreadPoolExecutor(lanes(engine))
+    body = tensor(pixels)
+    headers = {"Inference-Header-Content-Length": str(body.json_length)}
     path = f"/v2/models/{checkpoint.metadata.name}/infer"
     times: dict[str, list[float]] = {"engine": [], "/v2": []}
     for _ in range(rounds + 2):
         started = time.perf_counter()
-        list(side_by_side.map(engine, [pixels[at : at + size] for at in range(0, len(pixels), size)]))
-        between = time.perf_counter()
-        client.post(path, content=content, headers=headers).raise_for_status()
-        times["engine"].append(between - started)
-        times["/v2"].append(time.perf_counter() - between)
+        list(threads.map(engine, [pixels[at : at + size] for at in range(0, len(pixels), size)]))
+        engine_done = time.perf_counter()
+        client.post(path, content=body.data, headers=headers).raise_for_status()
+        times["engine"].append(engine_done - started)
+        times["/v2"].append(time.perf_counter() - engine_done)
     print(json.dumps(describe(), default=str))
     rates = {}
     for name, taken in times.items():
@@ -65,14 +67,6 @@ def measure(client: httpx.Client, checkpoint: Checkpoint, pixels: NDArray[np.uin
         rates[name] = len(pixels) / statistics.median(taken)
         print(f"{name:7} {rates[name]:8.0f} pictures/s (median of {rounds}; {taken[0]:.4f} to {taken[-1]:.4f} s)")
     print(f"{len(pixels)} pictures, batches of {size}: {rates['/v2'] / rates['engine']:.1%} of the engine's own rate")
-
-
-def request(pixels: NDArray[np.uint8]) -> tuple[bytes, dict[str, str]]:
-    """Body and headers."""
-    tensor = {"name": "pixels", "datatype": "UINT8", "shape": pixels.shape}
-    tensor["parameters"] = {"binary_data_size": pixels.nbytes}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    return head + pixels.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results → the table in the README, the plot beside it, and the figures that are promised.
+"""Turns the results of benchmarks.servers into the table and plot of the README, and into comparisons as text.
 
 python -m benchmarks.report                 prints all of it
 python -m benchmarks.report --write         puts the table into README.md and the plot into benchmarks/results
@@ -15,13 +15,13 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "servers.json"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-WAYS = {"ours": "this service", "documented": "as documented", "engine": "on our engine"}
+VARIANTS = {"ours": "this service", "documented": "as documented", "engine": "on our engine"}
 
 Results = dict[str, Any]
 
 
-def of(results: Results, way: str, name: str | None = None) -> list[dict[str, Any]]:
-    """One server's rounds that went through."""
+def successful_runs(results: Results, way: str, name: str | None = None) -> list[dict[str, Any]]:
+    """The rounds of a server that did not fail."""
     return [r for r in results["runs"] if r["way"] == way and name in (None, r["name"]) and "error" not in r]
 
 
@@ -34,22 +34,24 @@ def median(values: Iterable[float]) -> float | None:
     return statistics.median(kept) if kept else None
 
 
-def spread(values: Iterable[float], form: str = ".0f") -> str:
-    """The median, and the smallest and the largest if there are several."""
+def spread(values: Iterable[float], spec: str = ".0f") -> str:
+    """The median, and in brackets the smallest and the largest if there is more than one."""
     kept = list(values)
     if not kept:
         return "–"
-    middle = format(statistics.median(kept), form)
-    return middle if len(kept) == 1 else f"{middle} ({format(min(kept), form)}–{format(max(kept), form)})"
+    middle = format(statistics.median(kept), spec)
+    return middle if len(kept) == 1 else f"{middle} ({format(min(kept), spec)}–{format(max(kept), spec)})"
 
 
 def table(results: Results) -> str:
-    """Markdown: a row a server, ours first, then the peers both ways."""
-    servers = list(dict.fromkeys((run["way"], run["name"]) for run in results["runs"] if run["way"] in WAYS))
+    """Markdown: one row per server; ours first, then the peers as documented, then the peers with our engine."""
+    servers = dict.fromkeys(
+        (run["way"], run["name"]) for way in VARIANTS for run in results["runs"] if run["way"] == way
+    )
     lines = [
         "| 64 clients, PNG form | req/s | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | memory MiB | start s |",
         "|---|---|---|---|---|---|---|---|",
-        *(_row(results, way, name) for way, name in sorted(servers, key=lambda server: list(WAYS).index(server[0]))),
+        *(_row(results, way, name) for way, name in servers),
     ]
     machine, options = results["machine"], results["options"]
     rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "one round"
@@ -65,8 +67,8 @@ def table(results: Results) -> str:
 
 
 def _row(results: Results, way: str, name: str) -> str:
-    label = "**this service**" if way == "ours" else f"{name}, {WAYS[way]}"
-    runs = of(results, way, name)
+    label = "**this service**" if way == "ours" else f"{name}, {VARIANTS[way]}"
+    runs = successful_runs(results, way, name)
     if not runs:
         error = next(r["error"] for r in results["runs"] if (r["way"], r["name"]) == (way, name))
         return f"| {label} | failed: {error.splitlines()[0]} |||||||"
@@ -85,33 +87,32 @@ def _row(results: Results, way: str, name: str) -> str:
 
 
 def figures(results: Results) -> str:
-    """The promised comparisons, as lines of text; a part that was not measured is missing."""
+    """Comparisons as lines of text; those that were not measured are left out."""
     return "\n".join(
         [
-            *_answers(results),
-            *_ratios(results),
-            *_limit(results),
-            *_one_client(results),
-            *_cost(results),
-            *_open(results),
+            *_answer_differences(results),
+            *_throughput_ratios(results),
+            *_limit_line(results),
+            *_single_client_latency(results),
+            *_idle_and_start(results),
+            *_open_loop_lines(results),
         ]
     )
 
 
 def _rate(results: Results, way: str, name: str | None = None) -> float | None:
-    return median(cell["rate"] for cell in cells(of(results, way, name), "multipart", 64))
+    return median(cell["rate"] for cell in cells(successful_runs(results, way, name), "multipart", 64))
 
 
-def _answers(results: Results) -> list[str]:
-    found = {way: [run["off"] for run in of(results, way) if "off" in run] for way in ("documented", "engine")}
+def _answer_differences(results: Results) -> list[str]:
     return [
-        f"answers, peers {WAYS[way]}: same labels, probabilities off by at most {max(off):.4f}"
-        for way, off in found.items()
-        if off
+        f"answers, peers {VARIANTS[way]}: same labels, probabilities off by at most {max(off):.4f}"
+        for way in ("documented", "engine")
+        if (off := [run["off"] for run in successful_runs(results, way) if "off" in run])
     ]
 
 
-def _ratios(results: Results) -> list[str]:
+def _throughput_ratios(results: Results) -> list[str]:
     ours = _rate(results, "ours")
     if not ours:
         return []
@@ -121,17 +122,17 @@ def _ratios(results: Results) -> list[str]:
         for name in names
         if (rate := _rate(results, "documented", name))
     ]
-    on_ours = {name: rate for name in names if (rate := _rate(results, "engine", name))}
-    if on_ours:
-        best = max(on_ours, key=on_ours.__getitem__)
-        lines.append(f"64 clients, PNG form: ours ÷ best on our engine ({best}) = {ours / on_ours[best]:.2f}")
+    with_our_engine = {name: rate for name in names if (rate := _rate(results, "engine", name))}
+    if with_our_engine:
+        best = max(with_our_engine, key=with_our_engine.__getitem__)
+        lines.append(f"64 clients, PNG form: ours ÷ best on our engine ({best}) = {ours / with_our_engine[best]:.2f}")
     return lines
 
 
 def limit(results: Results) -> dict[str, float] | None:
-    """CPU milliseconds a request that nobody can save, by part, and the requests a second they allow."""
-    path = median(cell["server_cpu"] for cell in cells(of(results, "stub"), "multipart", 64))
-    client = median(cell["client_cpu"] for cell in cells(of(results, "ours"), "multipart", 64))
+    """The machine's limit: least CPU milliseconds per request, by part, and the requests per second that they allow."""
+    path = median(cell["server_cpu"] for cell in cells(successful_runs(results, "stub"), "multipart", 64))
+    client = median(cell["client_cpu"] for cell in cells(successful_runs(results, "ours"), "multipart", 64))
     engine = median(min(row["cpu"] for row in rows) for rows in results["engine"])
     if path is None or client is None or engine is None:
         return None
@@ -143,7 +144,7 @@ def limit(results: Results) -> dict[str, float] | None:
     }
 
 
-def _limit(results: Results) -> list[str]:
+def _limit_line(results: Results) -> list[str]:
     parts, ours = limit(results), _rate(results, "ours")
     if not parts or not ours:
         return []
@@ -154,9 +155,9 @@ def _limit(results: Results) -> list[str]:
     ]
 
 
-def _one_client(results: Results) -> list[str]:
+def _single_client_latency(results: Results) -> list[str]:
     ours, stub, tutorial = (
-        median(cell["p50"] for cell in cells(of(results, *server), "multipart", 1))
+        median(cell["p50"] for cell in cells(successful_runs(results, *server), "multipart", 1))
         for server in (("ours",), ("stub",), ("documented", "tutorial FastAPI"))
     )
     engine = median(row["milliseconds"] for rows in results["engine"] for row in rows if row["batch"] == 1)
@@ -169,8 +170,8 @@ def _one_client(results: Results) -> list[str]:
     return lines
 
 
-def _cost(results: Results) -> list[str]:
-    runs = of(results, "ours")
+def _idle_and_start(results: Results) -> list[str]:
+    runs = successful_runs(results, "ours")
     return [
         f"idle: {spread((100 * run['idle_cpu'] for run in runs), '.2f')} % of a core",
         f"start to first correct answer: {spread((run['start_seconds'] for run in runs), '.2f')} s; "
@@ -178,7 +179,7 @@ def _cost(results: Results) -> list[str]:
     ]
 
 
-def _open(results: Results) -> list[str]:
+def _open_loop_lines(results: Results) -> list[str]:
     tests: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for run in results["runs"]:
         for test in run.get("open", ()):
@@ -205,7 +206,7 @@ def _open_line(name: str, load: float, rounds: list[dict[str, Any]]) -> str:
 
 
 def plot(results: Results, file: Path) -> None:
-    """Throughput and p99 over the number of clients, PNG forms."""
+    """Plots throughput and p99 against the number of clients, for PNG forms."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -215,11 +216,11 @@ def plot(results: Results, file: Path) -> None:
     names = list(dict.fromkeys(run["name"] for run in results["runs"]))
     for way, style in (("ours", "-"), ("documented", "-"), ("engine", "--")):
         for name in names:
-            runs = of(results, way, name)
+            runs = successful_runs(results, way, name)
             counts = sorted({cell["clients"] for run in runs for cell in run["cells"] if cell["body"] == "multipart"})
             for axis, what in zip(axes, ("rate", "p99"), strict=True):
                 values = [median(cell[what] for cell in cells(runs, "multipart", count)) for count in counts]
-                label = name if way == "ours" else f"{name}, {WAYS[way]}"
+                label = name if way == "ours" else f"{name}, {VARIANTS[way]}"
                 if counts:
                     axis.plot(counts, values, style, color=f"C{names.index(name)}", marker="o", label=label)
     for axis, title in zip(axes, ("requests a second", "p99, milliseconds"), strict=True):
@@ -230,8 +231,8 @@ def plot(results: Results, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def write(results: Results, readme: Path) -> None:
-    """The table, between its markers."""
+def write_readme(results: Results, readme: Path) -> None:
+    """Replaces the table between its markers."""
     text = readme.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
@@ -246,7 +247,7 @@ def main() -> None:
     results = json.loads(arguments.results.read_text())
     print(table(results), figures(results), sep="\n\n")
     if arguments.write:
-        write(results, ROOT / "README.md")
+        write_readme(results, ROOT / "README.md")
         plot(results, arguments.results.with_suffix(".png"))
 
 

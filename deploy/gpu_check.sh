@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deploy/gpu_check.py on a machine with a card and torch but no network: unpacks build/gpu.tar.xz (make gpu-bundle) first.
+# Runs deploy/gpu_check.py on a machine with a card and torch but no network. `make gpu-bundle` makes build/gpu.tar.xz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python3 -m tarfile -e build/gpu.tar.xz build/gpu

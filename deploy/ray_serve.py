@@ -1,13 +1,12 @@
-"""The same application on Ray Serve: replicas over nodes, parts of cards, as many as the load asks for.
+"""Runs the service on Ray Serve: autoscaled replicas on several nodes, also several on one GPU.
 
 serve run --working-dir . deploy.ray_serve:app                             one core a replica, 1 to 4 of them
 serve run --working-dir . deploy.ray_serve:build replicas=6 cpus=2         six, two cores each
 serve run --working-dir . deploy.ray_serve:build gpus=0.25 max_replicas=16   four replicas a card
 
-The working directory is this repository, which every node is sent; the nodes need its dependencies and the extra `ray`.
-Settings are the service's own, as `settings: {API_KEY: …}` in Ray's YAML of the application. Host, port, header, body
-and drain limits are the proxy's here, and have no effect. What a request costs on this way, and what else there is:
-docs/scaling.md.
+The working directory is this repository. Ray sends it to every node; the nodes need its dependencies and the extra
+`ray`. The service's settings go into Ray's YAML of the application as `settings: {API_KEY: …}`. Host, port, header,
+body and drain limits have no effect: Ray's proxy has its own. docs/scaling.md has the costs and the alternatives.
 """
 
 import os
@@ -24,29 +23,29 @@ from app.main import create_app
 
 
 class Fleet(BaseModel):
-    """How many replicas, and what each may use. Raises pydantic.ValidationError for anything else."""
+    """Number of replicas and resources of each. Raises pydantic.ValidationError for an unknown or wrong value."""
 
     model_config = ConfigDict(extra="forbid")
 
     replicas: PositiveInt | None = None
-    """So many, always; without it as many as the load asks for, between the next two."""
+    """Fixed number; if None, Ray scales between the next two."""
     min_replicas: PositiveInt = 1
     max_replicas: PositiveInt = 4
     ongoing: PositiveInt = 32
-    """Requests under way in each replica that the number of replicas aims at: half a batch waits, half is computed."""
+    """Target of the autoscaler: requests in progress per replica. Half of a batch waits while half is computed."""
     max_ongoing: PositiveInt = 256
-    """Requests that a replica is handed at once; more wait in the proxy."""
+    """Most requests in progress per replica; more wait in the proxy."""
     max_queued: PositiveInt = 1024
-    """Requests that wait in each proxy; more get 503."""
+    """Most requests waiting in each proxy; more get a 503."""
     cpus: PositiveFloat = 1.0
     gpus: NonNegativeFloat = 0.0
-    """Cards, or part of one; any makes the replica compute there."""
+    """GPUs per replica, also a fraction. More than 0 makes the replica compute on the GPU."""
     settings: dict[str, str] = {}
-    """Of the service, without GOOGLENET_."""
+    """Settings of the service, without the prefix GOOGLENET_."""
 
 
 class WithState:
-    """Hands the lifespan's state to every request, as the ASGI specification has it and Ray's replica does not."""
+    """Passes the lifespan's state to every request, as the ASGI specification says. Ray's replicas do not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -58,32 +57,32 @@ class WithState:
 
 
 def application() -> WithState:
-    """Called once in every replica; Ray runs its lifespan, which loads the model."""
+    """Ray calls this once in every replica and runs the lifespan, which loads the model."""
     return WithState(create_app())
 
 
 @serve.ingress(application)
 class Classifier:
-    """One replica: the whole application, its queue and its engine."""
+    """One replica: the whole application with its own queue and engine."""
 
     def __init__(self, cpus: float) -> None:
-        # Ray does not pin: the engine, which would take every core there is, is told how many others there are.
+        # Ray does not pin replicas to cores. The engine uses its share of the cores if it knows the number of replicas.
         os.environ[WORKERS_VARIABLE] = str(max(1, round(usable_cores() / cpus)))
 
     async def check_health(self) -> None:
-        """Ray puts another replica in this one's place when this raises: as /health/live, if nothing else helps."""
+        """Ray replaces the replica when this raises. It raises when /health/live fails: only a new process helps."""
         service: Service = self.app.state["service"]  # type: ignore[attr-defined]
         if service.stuck:
             raise RuntimeError("the engine is stuck")
 
 
 def build(fleet: Fleet) -> Application:
-    """The application, for `serve run` and `serve.run`."""
-    chosen = {f"GOOGLENET_{name.upper()}": value for name, value in fleet.settings.items()}
-    environment = {"GOOGLENET_DEVICE": "cuda" if fleet.gpus else "cpu"} | chosen
-    number: dict[str, Any] = {"num_replicas": fleet.replicas}
+    """Builds the application, for `serve run` and `serve.run`."""
+    service_settings = {f"GOOGLENET_{name.upper()}": value for name, value in fleet.settings.items()}
+    environment = {"GOOGLENET_DEVICE": "cuda" if fleet.gpus else "cpu"} | service_settings
+    scaling: dict[str, Any] = {"num_replicas": fleet.replicas}
     if fleet.replicas is None:
-        number = {
+        scaling = {
             "autoscaling_config": {
                 "min_replicas": fleet.min_replicas,
                 "max_replicas": fleet.max_replicas,
@@ -104,7 +103,7 @@ def build(fleet: Fleet) -> Application:
             "num_gpus": fleet.gpus,
             "runtime_env": {"env_vars": environment},
         },
-        **number,
+        **scaling,
     )
     return deployment.bind(fleet.cpus)
 

@@ -22,8 +22,8 @@ import ray
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from benchmarks.bodies import PICTURES, pictures
-from benchmarks.processes import free_port, running
+from benchmarks.harness.bodies import PICTURES, pictures
+from benchmarks.harness.processes import free_port, run_server
 
 ROOT = Path(__file__).parent.parent
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
@@ -52,7 +52,10 @@ def single_process() -> list[Any]:
     environment = {"GOOGLENET_PORT": "{port}"}
     bodies = list(pictures("multipart"))
     command = (sys.executable, "-m", "app")
-    with TemporaryDirectory() as folder, running(command, environment, "/predict", bodies[0], Path(folder, "log")) as s:
+    with (
+        TemporaryDirectory() as folder,
+        run_server(command, environment, "/predict", bodies[0], Path(folder, "log")) as s,
+    ):
         return [without_timing(s.ask("/predict", body)) for body in bodies]
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.bodies import pictures
-from benchmarks.open_loop import drive
+from benchmarks.harness.bodies import pictures
+from benchmarks.harness.open_loop import run_open_loop
 from tests.conftest import Server, run_server
 
 CAPACITY_LOADS, CAPACITY_SECONDS = (0.75, 1.0, 1.25), 5.0
@@ -40,7 +40,7 @@ async def soak(server: Server, share: float, seconds: float, period: float) -> i
     async with httpx.AsyncClient(base_url=server.url) as client:
         engine = (await client.get("/health")).json()["engine"]["pictures_per_second"]
     loads = [load * max(engine.values()) for load in CAPACITY_LOADS]
-    capacity = max([(await drive(port, requests, load, CAPACITY_SECONDS))["accepted_rate"] for load in loads])
+    capacity = max([(await run_open_loop(port, requests, load, CAPACITY_SECONDS))["accepted_rate"] for load in loads])
     rate, resident, tails, answered, wrong, sent = share * capacity, [memory(server)], [], [], 0, 0
     right = {"200"} if share <= 1 else {"200", "503"}
     print(f"capacity {capacity:.0f} pictures/s; {rate:.0f} from now on", flush=True)
@@ -51,7 +51,7 @@ async def soak(server: Server, share: float, seconds: float, period: float) -> i
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     try:
         while time.monotonic() - started < seconds:
-            found = await drive(port, requests, rate, period)
+            found = await run_open_loop(port, requests, rate, period)
             missing = found["sent"] - sum(found["statuses"].get(status, 0) for status in right)
             tails.append(found["accepted"]["p99"] if found["accepted"] else float("nan"))
             answered.append(found["accepted_rate"])

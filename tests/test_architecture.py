@@ -59,7 +59,7 @@ WITH_TORCH = {"app.inference.engines.batch_buckets", "app.inference.engines.cuda
 """The modules of the service that import torch."""
 
 WITHOUT_TORCH = ["app.main", "app.client", "app.cli.commands", "app.inference.engines.openvino", "model.preprocess"]
-WITHOUT_TORCH += ["model.checkpoint", "benchmarks.ray_cluster"]
+WITHOUT_TORCH += ["model.checkpoint", "benchmarks.fleets"]
 
 MOST_LINES, MOST_FILES = 300, 12
 """Of a file, and in a directory."""

@@ -13,9 +13,9 @@ import pytest
 from conftest import Server, run_server
 
 from benchmarks import report
-from benchmarks.bodies import pictures
-from benchmarks.open_loop import drive
-from benchmarks.stages import STAGES
+from benchmarks.harness.bodies import pictures
+from benchmarks.harness.open_loop import run_open_loop
+from benchmarks.harness.stage_timer import STAGES
 
 ROOT = Path(__file__).parent.parent
 ENGINES = "import runpy; runpy.run_module('benchmarks.engines', run_name='__main__')"
@@ -25,7 +25,9 @@ HIDDEN = "import sys; sys.modules.update(dict.fromkeys(('pydantic', 'fastapi', '
 def test_every_request_of_the_open_loop_is_accounted_for(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     requests = [picture.request(port, "/predict") for picture in pictures("multipart")]
-    result = asyncio.run(drive(port, [*requests, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"], rate=150, seconds=1))
+    result = asyncio.run(
+        run_open_loop(port, [*requests, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"], rate=150, seconds=1)
+    )
     assert result["sent"] > len(requests)
     assert result["unanswered"] == 0
     assert sum(result["statuses"].values()) == result["sent"]
@@ -35,14 +37,17 @@ def test_every_request_of_the_open_loop_is_accounted_for(server: Server) -> None
 
 
 def test_the_path_can_be_measured_without_the_network(boot: bytes) -> None:
-    with run_server(GOOGLENET_ENGINE="benchmarks.stub:AtOnce", PYTHONPATH=str(ROOT)) as stub, stub.client() as client:
+    with (
+        run_server(GOOGLENET_ENGINE="benchmarks.harness.instant_engine:InstantEngine", PYTHONPATH=str(ROOT)) as stub,
+        stub.client() as client,
+    ):
         answer = client.post("/predict", files={"file": boot}).json()
     assert set(answer["probabilities"].values()) == {0.1}
 
 
 def test_the_path_is_measured_by_stage(needs: Callable[[bool, str], None]) -> None:
     needs(shutil.which("wrk") is not None, "wrk")
-    command = [sys.executable, "-m", "benchmarks.path", "--rounds", "1", "--seconds", "1", "--clients", "8"]
+    command = [sys.executable, "-m", "benchmarks.request_stages", "--rounds", "1", "--seconds", "1", "--clients", "8"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for stage in STAGES:
         assert re.search(rf"^{re.escape(stage)} +\d+ µs$", printed, re.MULTILINE), stage

@@ -10,14 +10,14 @@ from benchmarks import capacity
 from benchmarks.queueing import Replica
 
 ROOT = Path(__file__).parent.parent
-GROWING = Replica(setup=0.002, each=0.001, largest=16)
+GROWING = Replica(batch_seconds=0.002, picture_seconds=0.001, largest_batch=16)
 
 
 @pytest.mark.parametrize("load", [0.2, 0.5, 0.8])
 def test_one_at_a_time_it_is_the_m_d_1_queue(load: float) -> None:
     """Pollaczek and Khinchine: the mean wait is ρ·s / (2·(1 − ρ))."""
     second = 0.010
-    replica = Replica(setup=0.0, each=second, largest=1)
+    replica = Replica(batch_seconds=0.0, picture_seconds=second, largest_batch=1)
     mean = float(np.mean(replica.latencies(load / second)))
     assert mean == pytest.approx(second + load * second / (2 * (1 - load)), rel=0.1)
 
@@ -33,24 +33,24 @@ def test_at_capacity_all_batches_are_full() -> None:
 
 
 def test_it_is_fitted_to_what_was_measured() -> None:
-    replica = Replica.fitted(alone=0.003, rate=600.0, largest=16)
-    assert replica.setup + replica.each == pytest.approx(0.003)
+    replica = Replica.from_measurements(alone=0.003, full_rate=600.0, largest_batch=16)
+    assert replica.batch_seconds + replica.picture_seconds == pytest.approx(0.003)
     assert replica.capacity == pytest.approx(600.0)
 
 
 def test_a_limit_is_kept_up_to_the_rate_and_broken_beyond() -> None:
-    rate = GROWING.sustains(0.020)
+    rate = GROWING.sustained_rate(0.020)
     assert 0 < rate < GROWING.capacity
     assert np.quantile(GROWING.latencies(rate), 0.99) <= 0.020 < np.quantile(GROWING.latencies(1.05 * rate), 0.99)
-    assert GROWING.sustains(0.0029) == 0.0
+    assert GROWING.sustained_rate(0.0029) == 0.0
 
 
 def test_the_document_has_the_files_tables() -> None:
     results = json.loads(capacity.RESULTS.read_text())
     text = (ROOT / "docs" / "scaling.md").read_text()
-    assert capacity.costs(results) in text
-    model = capacity.replica(results)
-    assert capacity.check(results, model) in text
-    assert capacity.replicas(model, capacity.RATES, capacity.LIMITS) in text
+    assert capacity.costs_table(results) in text
+    model = capacity.fit_replica(results)
+    assert capacity.check_table(results, model) in text
+    assert capacity.replicas_table(model, capacity.RATES, capacity.LIMITS) in text
     for rate in (1000.0, 100_000.0):
-        assert capacity.worked(results, rate) in text
+        assert capacity.example_table(results, rate) in text

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import PICTURES, Server
 
-from app.cli import local, settings_page
+from app.cli import classify_local, settings_page
 from app.inference.engines import choose
 from model.checkpoint import Checkpoint
 
@@ -92,10 +92,10 @@ def test_what_cannot_be_read_is_a_row_and_the_end_is_1(server: Server, tmp_path:
 
 def test_processes_decode_as_threads_do(checkpoint: Checkpoint) -> None:
     files = [str(path) for path in sorted(PICTURES.glob("*.png"))] + ["gone.png"]
-    wanted = local.Wanted(1_000_000, probabilities=False, mode="auto", background="auto")
+    options = classify_local.ClassifyOptions(1_000_000, probabilities=False, mode="auto", background="auto")
     running = choose.build(settings_page.Settings(), checkpoint)
     by_processes, by_threads = (
-        [row for rows in local.classify_files(running, checkpoint, files, wanted, pool) for row in rows]
+        [row for rows in classify_local.classify_files(running, checkpoint, files, options, pool) for row in rows]
         for pool in (ProcessPoolExecutor(2, get_context("spawn")), ThreadPoolExecutor(2))
     )
     assert by_processes == by_threads

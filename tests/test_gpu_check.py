@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHECK = [sys.executable, "deploy/gpu_check.py", "--device", "cpu"]
 
-THROWS = "from benchmarks.gpu.stage import report; report('before', 1); raise RuntimeError('thrown on purpose')"
-HANGS = "import time; from benchmarks.gpu.stage import report; report('before', 1); time.sleep(600)"
-WORKS = "from benchmarks.gpu.stage import report; report('found', 2)"
+THROWS = "from benchmarks.gpu.reporting import report; report('before', 1); raise RuntimeError('thrown on purpose')"
+HANGS = "import time; from benchmarks.gpu.reporting import report; report('before', 1); time.sleep(600)"
+WORKS = "from benchmarks.gpu.reporting import report; report('found', 2)"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_every_stage_runs_on_a_cpu(tmp_path: Path) -> None:
     done = subprocess.run([*CHECK, "--small", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     found = results(tmp_path)
     states = {module.rpartition(".")[2]: stage["state"] for module, stage in found.items()}
-    assert states == dict.fromkeys(("right", "alone", "service", "training"), "done"), done.stdout
+    assert states == dict.fromkeys(("correctness", "engine_speed", "service_speed", "training"), "done"), done.stdout
     assert [r for stage in found.values() for r in stage["results"] if not r["ok"]] == []
     assert done.returncode == 0
     assert (tmp_path / "average.safetensors").stat().st_size < 16 << 20
@@ -72,11 +72,11 @@ def test_a_run_that_is_cut_off_has_shown_what_it_found(tmp_path: Path, stages: s
 
 def test_the_documents_say_what_ran_on_a_card(tmp_path: Path) -> None:
     check = runpy.run_path(str(ROOT / "deploy" / "gpu_check.py"))
-    assert "not yet run on a card" in check["sentence"](tmp_path)
+    assert "not yet run on a card" in check["gpu_line"](tmp_path)
     for document in check["DOCUMENTS"]:
-        assert check["sentence"](ROOT / "benchmarks" / "results") in document.read_text().splitlines(), document
+        assert check["gpu_line"](ROOT / "benchmarks" / "results") in document.read_text().splitlines(), document
     rate = {"name": "batch of 256: engine, pictures/s", "value": {"median": 12345.6}, "ok": True}
-    stages = [{"title": "Right", "state": "done", "results": [rate]}]
+    stages = [{"title": "Correctness", "state": "done", "results": [rate]}]
     (tmp_path / "gpu-a-card.json").write_text(json.dumps({"device": "A card", "stages": stages}))
-    assert "On A card" in check["sentence"](tmp_path)
-    assert "batches of 256 12,346 pictures/s" in check["sentence"](tmp_path)
+    assert "On A card" in check["gpu_line"](tmp_path)
+    assert "batches of 256 12,346 pictures/s" in check["gpu_line"](tmp_path)

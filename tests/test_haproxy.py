@@ -16,7 +16,7 @@ from conftest import Server, run_server
 from live.documents import examples
 from live.test_drain import CLIENTS, Load
 
-from benchmarks.processes import free_port
+from benchmarks.harness.processes import free_port
 
 CONFIGURATION = Path(__file__).parent.parent / "deploy" / "haproxy" / "haproxy.cfg"
 PATIENCE = 60.0

@@ -1,1 +1,1 @@
-"""The command line: serve, classify, bench, info."""
+"""The command line, `fashion-googlenet`. A new command or flag goes into app.cli.commands."""

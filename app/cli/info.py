@@ -1,4 +1,4 @@
-"""`info`: a checkpoint's card."""
+"""The `info` command: prints what a checkpoint contains."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from model.checkpoint import Checkpoint
 
 
 def describe(checkpoint: Checkpoint, settings: Settings) -> None:
-    """What the file says of itself, what lies beside it, and the engine that these settings choose on this machine."""
+    """Prints the checkpoint's metadata, its exports, and the engine that these settings choose on this machine."""
     metadata, training = checkpoint.metadata, checkpoint.metadata.training
     exports = sorted(path.name for path in checkpoint.file.parent.glob(f"{checkpoint.file.stem}.*.json"))
     rows: list[tuple[str, object]] = [
@@ -23,10 +23,10 @@ def describe(checkpoint: Checkpoint, settings: Settings) -> None:
         ("classes", ", ".join(metadata.classes)),
         *((f"accuracy, {split}", f"{100 * share:.2f} %") for split, share in metadata.accuracy.items()),
         ("temperature", f"{metadata.temperature:.4f}"),
-        ("trained", f"{len(training.get('history', []))} epochs, {_listed(training.get('recipe', {}))}"),
+        ("trained", f"{len(training.get('history', []))} epochs, {_join(training.get('recipe', {}))}"),
         *((name.replace("_", " "), training[name]) for name in ("seed", "git_commit", "torch") if name in training),
         ("exports", ", ".join(exports) or "none: python -m model.export makes them"),
-        ("engine here", _chosen(checkpoint, settings)),
+        ("engine here", _engine_here(checkpoint, settings)),
     ]
     table = Table(show_header=False, title=metadata.name)
     for name, value in rows:
@@ -34,13 +34,13 @@ def describe(checkpoint: Checkpoint, settings: Settings) -> None:
     Console().print(table, highlight=False)
 
 
-def _listed(recipe: dict[str, Any]) -> str:
+def _join(recipe: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in recipe.items())
 
 
-def _chosen(checkpoint: Checkpoint, settings: Settings) -> str:
+def _engine_here(checkpoint: Checkpoint, settings: Settings) -> str:
     try:
-        chosen = choose.build(settings, checkpoint)
+        engine = choose.build(settings, checkpoint)
     except StartError as error:
         return f"none: {error}"
-    return f"{chosen.name} on {chosen.device} in {chosen.precision}"
+    return f"{engine.name} on {engine.device} in {engine.precision}"

@@ -1,4 +1,4 @@
-"""python -m app.cli.settings_page: docs/settings.md from the settings class (make docs)."""
+"""Writes docs/settings.md from the settings class: `make docs` runs `python -m app.cli.settings_page`."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
-HEAD = """# Settings
+HEADER = """# Settings
 
 Environment variables, all with a working default; a wrong value stops the start with one clear line. `fashion-googlenet
 serve` has each as an option too: `GOOGLENET_PORT` is `--port`. Written by `make docs` from `app/settings.py`.
@@ -21,26 +21,25 @@ serve` has each as an option too: `GOOGLENET_PORT` is `--port`. Written by `make
 
 
 def page() -> str:
-    return HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items())
+    return HEADER + "".join(_row(name, field) for name, field in Settings.model_fields.items())
 
 
 def _row(name: str, field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     default = os.path.relpath(value, ROOT) if isinstance(value, Path) else "" if value is None else str(value)
-    kind = Settings.model_json_schema()["properties"][name]
-    return f"| `GOOGLENET_{name.upper()}` | {default} | {_allowed(kind)} | {field.description} |\n"
+    schema = Settings.model_json_schema()["properties"][name]
+    return f"| `GOOGLENET_{name.upper()}` | {default} | {_allowed_values(schema)} | {field.description} |\n"
 
 
-def _allowed(kind: dict[str, Any]) -> str:
-    """A property of the JSON schema in words."""
-    choices = kind.get("anyOf", [kind])
-    kind = {**kind, **choices[0]}
-    if "enum" in kind:
-        return ", ".join(map(str, kind["enum"]))
+def _allowed_values(schema: dict[str, Any]) -> str:
+    """Describes a property's type and bounds, from its JSON schema, in words."""
+    schema = {**schema, **schema.get("anyOf", [schema])[0]}
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = ", ".join(f"{sign} {kind[name]}" for name, sign in limits.items() if name in kind)
-    word = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false"}
-    return f"{word.get(str(kind.get('type')), 'text')} {bounds}".strip()
+    bounds = ", ".join(f"{sign} {schema[name]}" for name, sign in limits.items() if name in schema)
+    types = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false"}
+    return f"{types.get(str(schema.get('type')), 'text')} {bounds}".strip()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whatever a program has of a picture → the bytes that are sent."""
+"""Turns a picture, in any form that a program may have it, into the bytes that the client sends."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.client.errors import UnreadablePicture
+
 Picture = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
-"""A path, a file's bytes, a file open for reading in binary, a PIL image, or uint8 [h,w], [h,w,3] or [h,w,4]."""
+"""A path, a file's bytes, a file opened with "rb", a PIL image, or an array uint8 [h,w], [h,w,3] or [h,w,4]."""
 
-AS_PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
-"""Modes that PNG stores as they are …"""
-
-AS_TIFF = {"I", "F"}
-"""… and those that only TIFF does; all others are sent as RGB."""
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+TIFF_MODES = {"I", "F"}
+"""PIL modes that each format stores without loss. An image in any other mode is sent as RGB."""
 
 
 def encode(picture: Picture) -> bytes:
-    """Files as they are, images and arrays as PNG.
+    """Returns the bytes of a file unchanged, and images and arrays as PNG or TIFF.
 
-    Raises OSError for a file that cannot be read, TypeError and ValueError for what is no picture.
+    Raises OSError for a file that cannot be read; TypeError or ValueError for an argument that is no picture.
     """
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
@@ -41,6 +41,14 @@ def encode(picture: Picture) -> bytes:
     return data
 
 
+def encode_or_error(picture: Picture) -> bytes | UnreadablePicture:
+    """As `encode`, but returns an OSError as UnreadablePicture."""
+    try:
+        return encode(picture)
+    except OSError as error:
+        return UnreadablePicture(f"{error.strerror or error}")
+
+
 def _encode_array(array: NDArray[np.uint8]) -> bytes:
     if array.dtype != np.uint8:
         raise TypeError(f"the array is of {array.dtype}: pictures are uint8, 0 to 255")
@@ -52,29 +60,29 @@ def _encode_array(array: NDArray[np.uint8]) -> bytes:
 
 
 def _encode_image(image: Image.Image) -> bytes:
-    """Lossless and fast rather than small; with its EXIF orientation, so that the other side turns it upright."""
+    """Lossless, and fast rather than small. Keeps the EXIF orientation, which the service applies."""
     image.load()
-    if image.mode not in AS_PNG | AS_TIFF:
+    if image.mode not in PNG_MODES | TIFF_MODES:
         image = image.convert("RGB")
     file = BytesIO()
-    if image.mode in AS_TIFF:
+    if image.mode in TIFF_MODES:
         image.save(file, "TIFF")
     else:
         image.save(file, "PNG", compress_level=1, exif=image.getexif())
     return file.getvalue()
 
 
-def portions(encoded: Sequence[object], limit: int) -> Iterator[list[int]]:
-    """The places of those that are bytes, in order, by portions of up to `limit` bytes, or of one picture."""
-    places: list[int] = []
+def group_by_size(encoded: Sequence[bytes | UnreadablePicture], limit: int) -> Iterator[list[int]]:
+    """Groups the indices of the encoded pictures, in order, into groups of at most `limit` bytes or of one picture."""
+    indices: list[int] = []
     size = 0
     for i, data in enumerate(encoded):
         if not isinstance(data, bytes):
             continue
-        if places and size + len(data) > limit:
-            yield places
-            places, size = [], 0
-        places.append(i)
+        if indices and size + len(data) > limit:
+            yield indices
+            indices, size = [], 0
+        indices.append(i)
         size += len(data)
-    if places:
-        yield places
+    if indices:
+        yield indices

@@ -1,12 +1,12 @@
-"""What a client meets when something fails: the service's answers as the error tree, and what is the client's own.
+"""Exceptions of the client: the service's errors, and those that only a client can meet.
 
 ServiceError
-├── …                    all of app.errors, raised by the `code` in the answer
-├── OtherAnswer          an answer that is none of them, with its own status and code: 404, a proxy's 502 …
-├── Unreadable           the picture could not be read or encoded here: nothing was sent
-└── NoAnswer
-    ├── ConnectionFailed     nobody listens there, or the connection broke
-    └── TimedOut             not within the client's timeout
+├── the tree of app.errors   the class is found by the `code` in the response
+├── UnexpectedResponse       any other response, for example a proxy's 502; it has that response's status and code
+├── UnreadablePicture        the picture could not be read here; nothing was sent
+└── NoResponse
+    ├── ConnectionFailed         nothing listens at the address, or the connection broke
+    └── TimedOut                 no response within the client's timeout
 """
 
 import time
@@ -21,55 +21,56 @@ from app.api.schemas import Problem
 from app.errors import ServiceError, Unavailable
 
 
-class OtherAnswer(ServiceError):
-    """`status` and `code` are the answer's; without a code, the status' name."""
+class UnexpectedResponse(ServiceError):
+    """A response that the service does not define. `code` is the response's, or the name of its status."""
 
-    title = "The answer is none that the service is known to give"
+    title = "The service does not define this answer"
 
     def __init__(self, detail: str, status: int, code: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
-        names = {known.value: known.name.lower().replace("_", "-") for known in HTTPStatus}
-        self.code = code or names.get(status, "unknown")
+        status_names = {known.value: known.name.lower().replace("_", "-") for known in HTTPStatus}
+        self.code = code or status_names.get(status, "unknown")
 
 
-class Unreadable(ServiceError):
+class UnreadablePicture(ServiceError):
     status, code, title = 0, "unreadable", "The picture could not be read"
 
 
-class NoAnswer(ServiceError):
+class NoResponse(ServiceError):
     status = 0
 
 
-class ConnectionFailed(NoAnswer):
+class ConnectionFailed(NoResponse):
     code, title = "connection-failed", "The service could not be reached"
 
 
-class TimedOut(NoAnswer):
+class TimedOut(NoResponse):
     code, title = "timed-out", "The service did not answer in time"
 
 
-def error_in(response: httpx.Response) -> ServiceError:
-    """What an answer that is no success says."""
+def error_from_response(response: httpx.Response) -> ServiceError:
+    """The exception for a response that is no success."""
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        return OtherAnswer(f"{response.status_code} {response.reason_phrase}", response.status_code)
-    return error_of(problem, retry_after(response))
+        return UnexpectedResponse(f"{response.status_code} {response.reason_phrase}", response.status_code)
+    return error_from_problem(problem, retry_after_seconds(response))
 
 
-def error_of(problem: Problem, pause: float | None = None) -> ServiceError:
-    """The exception a problem stands for."""
-    kind = next((kind for kind in _tree(ServiceError) if getattr(kind, "code", None) == problem.code), None)
+def error_from_problem(problem: Problem, retry_after: float | None = None) -> ServiceError:
+    """The exception whose code is the problem's; UnexpectedResponse for an unknown code."""
+    known = (kind for kind in _subclasses(ServiceError) if getattr(kind, "code", None) == problem.code)
+    kind = next(known, None)
     if kind is None:
-        return OtherAnswer(problem.detail, problem.status, problem.code)
+        return UnexpectedResponse(problem.detail, problem.status, problem.code)
     if issubclass(kind, Unavailable):
-        return kind(problem.detail, retry_after=pause or 1)
+        return kind(problem.detail, retry_after=retry_after or 1)
     return kind(problem.detail)
 
 
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds, from either form that RFC 9110, section 10.2.3 allows; None without one that can be read."""
+def retry_after_seconds(response: httpx.Response) -> float | None:
+    """The Retry-After header in seconds, from either form of RFC 9110, section 10.2.3; None if missing or invalid."""
     value = response.headers.get("retry-after", "")
     try:
         return float(value) if value.isdecimal() else max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
@@ -77,7 +78,7 @@ def retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-def _tree(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
+def _subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
     yield kind
     for child in kind.__subclasses__():
-        yield from _tree(child)
+        yield from _subclasses(child)

@@ -1,28 +1,28 @@
-// What is sent to the server and what comes back.
+// Requests to the service, and the curl command that shows the same request.
 
-const AT_ONCE = 4; // pictures under way; the rest wait here and not in the server's queue
-const LONGEST_WAIT = 30; // seconds of Retry-After that are worth waiting
+const MAX_CONCURRENT = 4; // requests; the rest wait here and not in the server's queue
+const MAX_RETRY_AFTER = 30; // seconds; a longer Retry-After is not waited for
 
 export class Problem extends Error {
-  /** title and detail as in application/problem+json (RFC 9457); status 0 where no answer came. */
+  /** Title and detail are those of application/problem+json (RFC 9457). Status 0: no answer came. */
   constructor(status, title, detail) {
     super(title);
     Object.assign(this, { status, title, detail });
   }
 }
 
-let key = ""; // in memory only
-let scheme = "";
+let apiKey = ""; // kept in memory only
+let authScheme = "";
 
-export const keyHeader = (value = key) =>
-  !value ? {} : /bearer/i.test(scheme) ? { Authorization: `Bearer ${value}` } : { "X-API-Key": value };
+export const keyHeader = (value = apiKey) =>
+  !value ? {} : /bearer/i.test(authScheme) ? { Authorization: `Bearer ${value}` } : { "X-API-Key": value };
 
 export function setKey(value) {
-  key = value;
+  apiKey = value;
 }
 
-/** The address of the same request: relative to the page, so that it works behind a prefix. */
-export function address({ mode, background }) {
+/** The URL of POST /explain. It is relative to the page, so that it works behind a path prefix. */
+export function requestUrl({ mode, background }) {
   const url = new URL("explain", document.baseURI);
   if (mode !== "auto") url.searchParams.set("mode", mode);
   if (background !== "auto" && mode !== "native") url.searchParams.set("background", background);
@@ -32,15 +32,15 @@ export function address({ mode, background }) {
 /** POST /explain. Tries once more after a 503. Rejects with Problem, or AbortError. */
 export async function explain(file, options, { signal, onWait }) {
   let sent = performance.now();
-  let response = await inTurn(() => post(file, options, signal), signal);
+  let response = await limitConcurrency(() => post(file, options, signal), signal);
   const pause = Number(response.headers.get("Retry-After"));
-  if (response.status === 503 && pause <= LONGEST_WAIT) {
+  if (response.status === 503 && pause <= MAX_RETRY_AFTER) {
     onWait(pause);
     await sleep(1000 * pause, signal);
     sent = performance.now();
-    response = await inTurn(() => post(file, options, signal), signal);
+    response = await limitConcurrency(() => post(file, options, signal), signal);
   }
-  if (response.status === 401) scheme = response.headers.get("WWW-Authenticate") ?? "";
+  if (response.status === 401) authScheme = response.headers.get("WWW-Authenticate") ?? "";
   const body = await response.json().catch(() => null);
   if (!response.ok || body === null) {
     throw new Problem(response.status, body?.title ?? `The server answered ${response.status}`, body?.detail ?? "");
@@ -52,7 +52,7 @@ async function post(file, options, signal) {
   const form = new FormData();
   form.append("file", file, file.name);
   try {
-    return await fetch(address(options), { method: "POST", body: form, headers: keyHeader(), signal });
+    return await fetch(requestUrl(options), { method: "POST", body: form, headers: keyHeader(), signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const unreadable = await file.slice(0, 1).arrayBuffer().then(() => false, () => true);
@@ -63,10 +63,10 @@ async function post(file, options, signal) {
 }
 
 let running = 0;
-const waiting = [];
+const waiting = []; // functions that start the next request
 
-async function inTurn(task, signal) {
-  if (running >= AT_ONCE) await new Promise((resolve) => waiting.push(resolve));
+async function limitConcurrency(task, signal) {
+  if (running >= MAX_CONCURRENT) await new Promise((resolve) => waiting.push(resolve));
   else running += 1;
   try {
     signal.throwIfAborted();
@@ -84,12 +84,12 @@ function sleep(milliseconds, signal) {
   });
 }
 
-/** The same request for a POSIX shell; a picture of this page's, which nobody has as a file, is fetched first. */
-export function curl(file, options) {
-  const plain = !/[;,"\\]/.test(file.name);
-  const name = file.source ? "-" : plain ? file.name : `"${file.name.replace(/["\\]/g, "\\$&")}"`;
-  const [header] = Object.entries(keyHeader(key && "KEY"));
-  return [file.source && `curl -s ${quote(file.source)} |`, "curl", header && `-H ${quote(header.join(": "))}`, `-F ${quote(`file=@${name}`)}`, quote(address(options).href)]
+/** The same request for a POSIX shell. A sample picture of this page is fetched first. */
+export function curlCommand(file, options) {
+  const simpleName = !/[;,"\\]/.test(file.name);
+  const name = file.source ? "-" : simpleName ? file.name : `"${file.name.replace(/["\\]/g, "\\$&")}"`;
+  const [header] = Object.entries(keyHeader(apiKey && "KEY"));
+  return [file.source && `curl -s ${quote(file.source)} |`, "curl", header && `-H ${quote(header.join(": "))}`, `-F ${quote(`file=@${name}`)}`, quote(requestUrl(options).href)]
     .filter(Boolean)
     .join(" ");
 }

@@ -1,4 +1,4 @@
-// The page: pictures come in by choosing, dropping, pasting or the camera; each gets a card.
+// The page: takes pictures that are chosen, dropped, pasted or photographed, and makes a card for each.
 
 import { health, setKey } from "./api.js";
 import { Card } from "./card.js";
@@ -12,34 +12,35 @@ const SAMPLES = [
 
 const $ = (id) => document.getElementById(id);
 const cards = new Set();
-const refused = new Set(); // cards that wait for a key
-let tried = false; // a key
+const unauthorized = new Set(); // cards that wait for an API key
+let keyEntered = false;
 
-function say(text) {
+/** Announces a sentence to screen readers. */
+function announce(text) {
   const line = document.createElement("span");
   line.textContent = `${text}. `;
   $("status").append(line);
   while ($("status").childElementCount > 10) $("status").firstChild.remove();
 }
 
-/** The newest on top, those that came together in their order. */
-function add(files) {
-  const fresh = [...files].map((file) => new Card(file, { say, onProblem, onRemove }));
+/** Adds a card for each file, above the older cards. */
+function addFiles(files) {
+  const fresh = [...files].map((file) => new Card(file, { announce, onProblem, onRemove }));
   $("results").prepend(...fresh.map((card) => card.element));
   for (const card of fresh) {
     cards.add(card);
     card.send();
   }
-  arrange();
+  updateSections();
   const place = fresh[0]?.element.getBoundingClientRect();
   if (place?.top > innerHeight / 2) fresh[0].element.scrollIntoView({ block: "nearest" });
 }
 
 function onProblem(card, problem) {
   if (problem.status !== 401) return;
-  refused.add(card);
+  unauthorized.add(card);
   if (!$("key-form").hidden) return;
-  $("key-note").textContent = tried ? "That key was refused. Is it complete?" : "Kept in this tab’s memory only.";
+  $("key-note").textContent = keyEntered ? "That key was refused. Is it complete?" : "Kept in this tab’s memory only.";
   $("key-form").hidden = false;
   $("key").focus();
 }
@@ -48,21 +49,21 @@ function onRemove(card) {
   const next = card.element.nextElementSibling ?? card.element.previousElementSibling;
   card.element.remove();
   cards.delete(card);
-  refused.delete(card);
-  arrange();
+  unauthorized.delete(card);
+  updateSections();
   (next?.querySelector(".remove") ?? $("files")).focus({ preventScroll: true });
-  say(`${card.file.name} removed`);
+  announce(`${card.file.name} removed`);
 }
 
-function arrange() {
+function updateSections() {
   $("results-section").hidden = !cards.size;
   $("clear").hidden = cards.size < 2;
 }
 
 for (const input of [$("files"), $("camera")]) {
   input.addEventListener("change", () => {
-    add(input.files);
-    input.value = ""; // the same file may be chosen again
+    addFiles(input.files);
+    input.value = ""; // so that the same file can be chosen again
   });
 }
 
@@ -73,33 +74,33 @@ $("clear").addEventListener("click", () => {
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   setKey($("key").value.trim());
-  tried = true;
+  keyEntered = true;
   $("key").value = "";
   $("key-form").hidden = true;
   $("files").focus();
-  for (const card of refused) card.send();
-  refused.clear();
+  for (const card of unauthorized) card.send();
+  unauthorized.clear();
 });
 
 addEventListener("paste", (event) => {
   const { files } = event.clipboardData;
   if (!files.length) return;
   event.preventDefault();
-  add(files);
+  addFiles(files);
 });
 
-let depth = 0; // dragenter and dragleave come for every element that is passed
-const hint = (shown) => ($("drop-hint").hidden = !shown);
+let dragDepth = 0; // dragenter and dragleave fire for every element on the way
+const showDropHint = (shown) => ($("drop-hint").hidden = !shown);
 const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
 
-addEventListener("dragenter", (event) => carriesFiles(event) && hint(++depth > 0));
-addEventListener("dragleave", (event) => carriesFiles(event) && hint(--depth > 0));
+addEventListener("dragenter", (event) => carriesFiles(event) && showDropHint(++dragDepth > 0));
+addEventListener("dragleave", (event) => carriesFiles(event) && showDropHint(--dragDepth > 0));
 addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
 addEventListener("drop", (event) => {
-  hint((depth = 0));
+  showDropHint((dragDepth = 0));
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  add(event.dataTransfer.files);
+  addFiles(event.dataTransfer.files);
 });
 
 for (const [name, title] of SAMPLES) {
@@ -108,7 +109,7 @@ for (const [name, title] of SAMPLES) {
   button.append(image);
   button.addEventListener("click", async () => {
     const blob = await (await fetch(image.src)).blob();
-    add([Object.assign(new File([blob], name, { type: blob.type }), { source: image.src })]);
+    addFiles([Object.assign(new File([blob], name, { type: blob.type }), { source: image.src })]);
   });
   const item = document.createElement("li");
   item.append(button);

@@ -1,9 +1,9 @@
-// One picture: its card, from being sent to being answered, corrected and removed.
+// The card of one picture: sends it, shows the answer, lets the user change the options, and removes it.
 
-import { draw, peakOf } from "./activation.js";
-import { curl, explain } from "./api.js";
+import { draw, largestAbsolute } from "./activation.js";
+import { curlCommand, explain } from "./api.js";
 
-const CHOICES = {
+const OPTIONS = {
   mode: [["auto", "Automatic"], ["native", "As it is"], ["photo", "Photo"]],
   background: [["auto", "Automatic"], ["light", "Light"], ["dark", "Dark"]],
 };
@@ -11,16 +11,16 @@ const CHOICES = {
 let count = 0;
 
 export class Card {
-  /** `say` announces a sentence; `onProblem` hears of every Problem; `onRemove` of the end. */
-  constructor(file, { say, onProblem, onRemove }) {
-    Object.assign(this, { file, say, onProblem, onRemove });
+  /** Calls `announce` with sentences for screen readers, `onProblem` with every Problem, and `onRemove` when removed. */
+  constructor(file, { announce, onProblem, onRemove }) {
+    Object.assign(this, { file, announce, onProblem, onRemove });
     this.id = ++count;
     this.options = { mode: "auto", background: "auto" };
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     this.article = this.$("article");
-    this.preview();
-    this.corrections();
-    this.listen();
+    this.showPreview();
+    this.addOptions();
+    this.addListeners();
     this.$(".file").textContent = `${file.name} · ${bytes(file.size)}`;
     this.$(".headline").id = `card-${this.id}`;
     this.article.setAttribute("aria-labelledby", `card-${this.id}`);
@@ -31,29 +31,29 @@ export class Card {
     return this.element.querySelector(selector);
   }
 
-  listen() {
+  addListeners() {
     this.$(".remove").onclick = () => this.remove();
     this.$(".retry").onclick = () => this.send();
-    this.$(".overlay").onchange = () => this.show(this.chosen);
+    this.$(".overlay").onchange = () => this.showMap(this.chosen);
     this.$(".copy").onclick = async () => {
       const copied = await navigator.clipboard?.writeText(this.$(".curl code").textContent).then(() => true, () => false);
-      if (!copied) getSelection().selectAllChildren(this.$(".curl code")); // no clipboard without https: Ctrl-C does
+      if (!copied) getSelection().selectAllChildren(this.$(".curl code")); // no clipboard without https; Ctrl-C works
       this.$(".copy").textContent = copied ? "Copied" : "Selected";
-      this.say(copied ? "Copied" : "The command is selected");
+      this.announce(copied ? "Copied" : "The command is selected");
     };
   }
 
-  preview() {
+  showPreview() {
     const image = this.$(".fit img");
     this.url = URL.createObjectURL(this.file);
     image.onload = () => {
       const { naturalWidth: width, naturalHeight: height } = image;
       this.$(".fit").style.aspectRatio = `${width} / ${height}`;
       this.$(".fit").classList.toggle("tall", height > width);
-      image.classList.toggle("coarse", Math.max(width, height) <= 96);
+      image.classList.toggle("pixelated", Math.max(width, height) <= 96);
       this.size = [width, height];
       this.$(".size").textContent = `${width}\u00a0×\u00a0${height}`;
-      this.crop();
+      this.showCrop();
     };
     image.onerror = () => {
       this.$(".fit").hidden = true;
@@ -64,8 +64,8 @@ export class Card {
     image.src = this.url;
   }
 
-  corrections() {
-    for (const [name, values] of Object.entries(CHOICES)) {
+  addOptions() {
+    for (const [name, values] of Object.entries(OPTIONS)) {
       for (const [value, text] of values) {
         const [label, input] = radio(`${name}-${this.id}`, value, value === "auto");
         label.append(text);
@@ -79,78 +79,78 @@ export class Card {
     }
   }
 
-  /** Sends the picture, in place of what may still be under way for it. */
+  /** Sends the picture, and cancels an earlier request of this card. */
   async send() {
     this.request?.abort();
     const { signal } = (this.request = new AbortController());
     this.article.setAttribute("aria-busy", "true");
     this.$(".problem").hidden = true;
-    if (!this.answer) this.title("Looking …");
-    this.$(".curl code").textContent = curl(this.file, this.options);
+    if (!this.answer) this.setTitle("Classifying …");
+    this.$(".curl code").textContent = curlCommand(this.file, this.options);
     this.$(".copy").textContent = "Copy";
     try {
-      const answer = await explain(this.file, this.options, { signal, onWait: (seconds) => this.wait(seconds) });
-      await this.receive(answer, signal);
+      const answer = await explain(this.file, this.options, { signal, onWait: (seconds) => this.showWaiting(seconds) });
+      await this.showAnswer(answer, signal);
     } catch (error) {
-      if (!signal.aborted) this.fail(error);
+      if (!signal.aborted) this.showProblem(error);
     } finally {
       if (!signal.aborted) this.article.setAttribute("aria-busy", "false");
     }
   }
 
-  wait(seconds) {
+  showWaiting(seconds) {
     const text = `The server is busy; trying again in ${seconds} s …`;
-    this.title(text);
-    this.say(`${this.file.name}: ${text}`);
+    this.setTitle(text);
+    this.announce(`${this.file.name}: ${text}`);
   }
 
-  async receive(answer, signal) {
+  async showAnswer(answer, signal) {
     const seen = new Image();
     seen.src = answer.seen;
     await seen.decode();
     signal.throwIfAborted();
-    Object.assign(this, { answer, seen, peak: peakOf(answer.maps) });
-    this.title(answer.label, percent(answer.confidence));
-    this.$(".strange").hidden = !answer.out_of_distribution;
-    this.$(".unsure").hidden = answer.preprocessing?.certain !== false;
-    const told = this.options.background;
-    this.$(".unsure strong").textContent =
-      told === "auto" ? "The background was hard to tell." : `The background does not look plainly ${told}.`;
-    this.article.classList.toggle("doubtful", Boolean(answer.out_of_distribution));
-    this.$(".how").textContent = how(answer.preprocessing);
+    Object.assign(this, { answer, seen, peak: largestAbsolute(answer.maps) });
+    this.setTitle(answer.label, percent(answer.confidence));
+    this.$(".outlier").hidden = !answer.out_of_distribution;
+    this.$(".uncertain-background").hidden = answer.preprocessing?.certain !== false;
+    const background = this.options.background;
+    this.$(".uncertain-background strong").textContent =
+      background === "auto" ? "The background was hard to tell." : `The background does not look clearly ${background}.`;
+    this.article.classList.toggle("out-of-distribution", Boolean(answer.out_of_distribution));
+    this.$(".preprocessing").textContent = describe(answer.preprocessing);
     for (const part of this.element.querySelectorAll(".views, .seen, .scores, .corrections")) part.hidden = false;
-    this.bars();
-    this.show(answer.label);
-    this.crop();
-    this.timings();
-    const doubt = answer.out_of_distribution ? ", but perhaps none of the ten" : "";
-    this.say(`${this.file.name}: ${answer.label}, ${percent(answer.confidence)}${doubt}`);
+    this.showProbabilities();
+    this.showMap(answer.label);
+    this.showCrop();
+    this.showTimings();
+    const note = answer.out_of_distribution ? ", but perhaps none of the ten" : "";
+    this.announce(`${this.file.name}: ${answer.label}, ${percent(answer.confidence)}${note}`);
   }
 
-  fail(error) {
+  showProblem(error) {
     this.answer = null;
-    const title = error.title ?? "This page has a defect";
-    for (const part of this.element.querySelectorAll(".seen, .scores, .strange, .unsure, .crop")) part.hidden = true;
-    const asked = Object.values(this.options).some((value) => value !== "auto");
-    this.$(".corrections").hidden = !asked; // what was corrected can be taken back
+    const title = error.title ?? "This page has an error";
+    for (const part of this.element.querySelectorAll(".seen, .scores, .outlier, .uncertain-background, .crop")) part.hidden = true;
+    const changed = Object.values(this.options).some((value) => value !== "auto");
+    this.$(".corrections").hidden = !changed; // the user can undo the change
     this.$(".views").hidden = this.$(".fit").hidden;
     this.$(".retry").hidden = error.status >= 400 && error.status < 500 && error.status !== 408;
     this.$(".timings").replaceChildren();
-    this.title("No answer");
+    this.setTitle("No answer");
     this.$(".problem-title").textContent = title;
     this.$(".problem-detail").textContent = error.status === 401 ? ": enter it above." : `: ${error.detail ?? error}`;
     this.$(".problem").hidden = false;
-    this.say(`${this.file.name}: ${title}`);
+    this.announce(`${this.file.name}: ${title}`);
     this.onProblem(this, error);
   }
 
-  title(label, confidence = "") {
+  setTitle(label, confidence = "") {
     this.$(".label").textContent = label;
     this.$(".confidence").textContent = confidence;
   }
 
-  /** A radio button a class: arrow keys go through them, the mouse shows what it is over. */
-  bars() {
+  /** Adds a radio button for each class. Choosing it shows its map, and so does moving the mouse over it. */
+  showProbabilities() {
     const rows = Object.entries(this.answer.probabilities).map(([name, value]) => {
       const [label, input] = radio(`class-${this.id}`, name, name === this.answer.label);
       const bar = document.createElement("span");
@@ -158,16 +158,16 @@ export class Card {
       bar.style.setProperty("--share", value);
       label.append(span("name", name), bar, span("value", percent(value)));
       label.classList.toggle("top", name === this.answer.label);
-      input.onchange = () => this.show(name);
-      label.onpointerenter = () => this.show(name, false);
-      label.onpointerleave = () => this.show(this.chosen, false);
+      input.onchange = () => this.showMap(name);
+      label.onpointerenter = () => this.showMap(name, false);
+      label.onpointerleave = () => this.showMap(this.chosen, false);
       return label;
     });
     this.$(".bars").replaceChildren(this.$(".bars legend"), ...rows);
   }
 
-  /** The map of a class; `keep` it until another is chosen, or only while the mouse is there. */
-  show(name, keep = true) {
+  /** Shows the map of a class. `keep`: until another is chosen, not only while the mouse is over it. */
+  showMap(name, keep = true) {
     if (keep) this.chosen = name;
     const on = this.$(".overlay").checked;
     const canvas = this.$("canvas");
@@ -177,8 +177,8 @@ export class Card {
     canvas.dataset.shows = on ? name : "";
   }
 
-  /** What was cut out, as a rectangle over the preview. */
-  crop() {
+  /** Shows the crop as a rectangle over the preview. */
+  showCrop() {
     const box = this.answer?.preprocessing?.crop;
     const whole = !box || !this.size || (box[0] <= 0 && box[1] <= 0 && box[2] >= this.size[0] && box[3] >= this.size[1]);
     this.$(".crop").hidden = whole;
@@ -193,12 +193,12 @@ export class Card {
     });
   }
 
-  timings() {
+  showTimings() {
     const { timing_ms: parts = {}, batch_size: size, round_trip } = this.answer;
     const names = { decode: "Decoding", queue: "Waiting", inference: `Network, batch of ${size}` };
     const rows = Object.entries(parts).map(([name, value]) => [names[name] ?? name, value]);
     this.$(".timings").replaceChildren(
-      ...[...rows, ["There and back", round_trip]].map(([name, value]) => {
+      ...[...rows, ["Round trip", round_trip]].map(([name, value]) => {
         const row = document.createElement("div");
         const [term, figure] = ["dt", "dd"].map((tag) => document.createElement(tag));
         term.textContent = name;
@@ -221,7 +221,7 @@ const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const bytes = (size) =>
   size < 1000 ? `${size} B` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`;
 
-function how(preprocessing) {
+function describe(preprocessing) {
   if (!preprocessing) return "96 × 96";
   const parts = [preprocessing.mode === "photo" ? "read as a photo" : "taken as it is"];
   if (preprocessing.inverted) parts.push("light and dark exchanged");
@@ -238,7 +238,7 @@ function span(className, text) {
 
 function radio(name, value, checked) {
   const label = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "radio", className: "unseen", name, value, checked });
+  const input = Object.assign(document.createElement("input"), { type: "radio", className: "visually-hidden", name, value, checked });
   label.append(input);
   return [label, input];
 }

@@ -1,1 +1,1 @@
-"""The four stages of deploy/gpu_check.py: right answers, the engine's speed, the service's speed, training."""
+"""The four stages of deploy/gpu_check.py: correctness, speed of the engine, speed of the service, training."""

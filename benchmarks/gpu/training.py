@@ -1,7 +1,7 @@
-"""Stage 4 of deploy/gpu_check.py: the training script on this device, for as long as the stage has.
+"""Stage 4 of deploy/gpu_check.py: runs the training script on this device until the stage's time is up.
 
-Pictures a second at each size, then the default recipe until time is up. The averaged network comes back in half
-precision as average.safetensors, under 16 MiB.
+Reports pictures per second at each picture size, then trains by the default recipe. The averaged network is written in
+half precision to average.safetensors, under 16 MiB.
 """
 
 import os
@@ -14,39 +14,39 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from benchmarks.gpu.stage import Options, options, report
+from benchmarks.gpu.reporting import Options, parse_options, report
 from model.train.run_state import Run
 
-SIZES = (48, 64, 96)
-SECONDS, LONG = 10.0, 80.0
-"""For each size, and for the recipe; counted from when the training has begun."""
+PICTURE_SIDES = (48, 64, 96)
+SIDE_SECONDS, RECIPE_SECONDS = 10.0, 80.0
+"""Training time for each picture size, and for the default recipe."""
 
-GOAL = 0.94
+GOAL_ACCURACY = 0.94
 LARGEST_FILE = 16 << 20
 
 
 def main() -> int:
-    chosen = options(__doc__ or "")
+    options = parse_options(__doc__ or "")
     with tempfile.TemporaryDirectory() as folder:
-        for side in SIZES[:1] if chosen.small else SIZES:
+        for side in PICTURE_SIDES[:1] if options.small else PICTURE_SIDES:
             one = Path(folder) / str(side)
-            _train(chosen, one, 5.0 if chosen.small else SECONDS, "--set", f"phases=[[{side},100]]")
+            _train(options, one, 5.0 if options.small else SIDE_SECONDS, "--set", f"phases=[[{side},100]]")
             report(f"{side} px: pictures/s", _rate(one))
         whole = Path(folder) / "default"
-        _train(chosen, whole, 5.0 if chosen.small else LONG)
+        _train(options, whole, 5.0 if options.small else RECIPE_SECONDS)
         progress = Run(whole).progress()
         report("default recipe: epochs", progress.epoch)
         report("default recipe: pictures/s", _rate(whole))
         report("default recipe: validation by epoch", [row["validation"] for row in progress.history])
-        report(f"default recipe: seconds to {100 * GOAL:.0f} % validation", _seconds_to_goal(progress.history))
-        size = _bring_back(whole, chosen.out / "average.safetensors")
+        report(f"default recipe: seconds to {100 * GOAL_ACCURACY:.0f} % validation", _seconds_to_goal(progress.history))
+        size = _write_average(whole, options.out / "average.safetensors")
         report("averaged network, bytes", size, size < LARGEST_FILE)
     return 0
 
 
-def _train(chosen: Options, folder: Path, seconds: float, *arguments: str) -> None:
-    """Runs model.train in `folder` and asks it to stop, as Ctrl-C does, so many seconds after it began."""
-    command = [sys.executable, "-m", "model.train", "--device", chosen.device, "--out", str(folder), *arguments]
+def _train(options: Options, folder: Path, seconds: float, *arguments: str) -> None:
+    """Runs model.train in `folder` and stops it as Ctrl-C does, `seconds` after its first step."""
+    command = [sys.executable, "-m", "model.train", "--device", options.device, "--out", str(folder), *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stderr  # noqa: S101
     while (piece := os.read(process.stderr.fileno(), 4096)) and b"loss" not in piece:
@@ -59,7 +59,7 @@ def _train(chosen: Options, folder: Path, seconds: float, *arguments: str) -> No
 
 
 def _rate(folder: Path) -> float | None:
-    """Pictures a second, the first epoch's start-up included."""
+    """Pictures per second, including the start of the first epoch."""
     progress = Run(folder).progress()
     if progress.history:
         return float(progress.history[-1]["pictures_per_second"])
@@ -70,13 +70,13 @@ def _seconds_to_goal(history: list[dict[str, float]]) -> float | None:
     taken = 0.0
     for row in history:
         taken += row["seconds"]
-        if row["validation"] >= GOAL:
+        if row["validation"] >= GOAL_ACCURACY:
             return taken
     return None
 
 
-def _bring_back(folder: Path, file: Path) -> int:
-    """Writes the moving average in half precision; gives the file's size in bytes."""
+def _write_average(folder: Path, file: Path) -> int:
+    """Writes the averaged network in half precision. Returns the file's size in bytes."""
     with safe_open(Run(folder).state_file, framework="pt") as state:
         names = [name for name in state.keys() if name.startswith("average.")]
         tensors = {name.removeprefix("average."): state.get_tensor(name) for name in names}

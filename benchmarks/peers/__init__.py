@@ -1,1 +1,1 @@
-"""The same checkpoint behind other servers, each written as its own documentation shows it."""
+"""The same checkpoint served by other frameworks, each used as its own documentation shows."""

@@ -1,4 +1,4 @@
-"""BentoML with its adaptive batching.
+"""Peer: BentoML with its adaptive batching.
 
 https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
 run: bentoml serve benchmarks.peers.bento:Classifier

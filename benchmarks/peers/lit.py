@@ -1,4 +1,4 @@
-"""LitServe with its batching: at most 32 pictures, at most 10 ms of waiting.
+"""Peer: LitServe with its batching, at most 32 pictures and 10 ms of waiting.
 
 https://lightning.ai/docs/litserve/features/batching – run: python -m benchmarks.peers.lit PORT
 """

@@ -1,8 +1,7 @@
-"""What every peer serves: this project's checkpoint, in plain torch or in the service's own engine.
+"""The network that every peer serves: this project's checkpoint, in plain torch or in the service's engine.
 
-PEER_ENGINE=torch is how the peers' documentation runs a network: eager, single precision, from the
-weights. PEER_ENGINE=ours puts the very engine into the peer that the service would choose, so that
-what remains is the difference between the servers.
+PEER_ENGINE=torch runs eager torch in single precision, as the peers' documentation does. PEER_ENGINE=ours runs the
+engine that the service would choose, so that only the servers differ.
 """
 
 import io
@@ -24,19 +23,19 @@ from model.preprocess import native
 
 
 def read(data: bytes) -> NDArray[np.uint8]:
-    """A picture file → uint8 [96,96], by the definition the network was trained on."""
+    """Decodes and preprocesses a picture file, as in training. Returns uint8 [96,96]."""
     return native(Image.open(io.BytesIO(data)))
 
 
 class Network:
-    """uint8 [n,96,96] → n answers as JSON values."""
+    """Callable: uint8 [n,96,96] to n answers, as JSON values."""
 
     def __init__(self) -> None:
         settings = Settings()
         checkpoint = Checkpoint.load(settings.checkpoint)
         self.classes = checkpoint.metadata.classes
         self.smoothing = checkpoint.metadata.smoothing
-        self.run, self.temperature = _plain(checkpoint) if _plain_wanted() else _ours(settings, checkpoint)
+        self.run, self.temperature = _torch(checkpoint) if _torch_wanted() else _engine(settings, checkpoint)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[dict[str, Any]]:
         rows = probabilities(self.run(pixels), self.temperature, self.smoothing)
@@ -49,11 +48,11 @@ class Network:
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def _plain_wanted() -> bool:
+def _torch_wanted() -> bool:
     return {"torch": True, "ours": False}[os.environ.get("PEER_ENGINE", "torch")]
 
 
-def _plain(checkpoint: Checkpoint) -> tuple[Run, float]:
+def _torch(checkpoint: Checkpoint) -> tuple[Run, float]:
     graph = load_graph(checkpoint)
 
     @torch.inference_mode()
@@ -63,6 +62,6 @@ def _plain(checkpoint: Checkpoint) -> tuple[Run, float]:
     return run, checkpoint.metadata.temperature
 
 
-def _ours(settings: Settings, checkpoint: Checkpoint) -> tuple[Run, float]:
+def _engine(settings: Settings, checkpoint: Checkpoint) -> tuple[Run, float]:
     chosen = choose.build(settings, checkpoint)
     return lambda pixels: chosen(pixels).logits, chosen.temperature

@@ -1,4 +1,4 @@
-"""Ray Serve with its dynamic request batching: at most 32 pictures, at most 5 ms of waiting.
+"""Peer: Ray Serve with its dynamic request batching, at most 32 pictures and 5 ms of waiting.
 
 https://docs.ray.io/en/latest/serve/advanced-guides/dyn-req-batch.html – run: python -m benchmarks.peers.rayserve PORT
 """
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from benchmarks.peers.network import Network, read
 
 OBJECT_STORE_BYTES = 100 << 20
-"""Ray would otherwise reserve a third of the memory."""
+"""By default Ray reserves a third of the memory."""
 
 
 @serve.deployment(max_ongoing_requests=1000)

@@ -1,4 +1,4 @@
-"""FastAPI as tutorials show it: an UploadFile, the network called in the handler, one picture at a time.
+"""Peer: FastAPI as tutorials show it. The handler takes an UploadFile and runs the network on one picture at a time.
 
 https://fastapi.tiangolo.com/tutorial/request-files/ – run: python -m benchmarks.peers.tutorial PORT
 """

@@ -20,11 +20,11 @@ from app.client import (
     AsyncClient,
     Client,
     ConnectionFailed,
-    OtherAnswer,
     Prediction,
     ServiceError,
     TimedOut,
-    Unreadable,
+    UnexpectedResponse,
+    UnreadablePicture,
 )
 from app.errors import EngineFailed, InvalidParameter, QueueFull, UnsupportedFormat
 
@@ -80,7 +80,7 @@ def test_many_in_their_order(python: Client, pictures: list[tuple[str, bytes]]) 
     contents[37], contents[70] = b"no picture", Path("nowhere.png")
     results = python.predict_many(iter(contents), concurrency=5)
     assert isinstance(results[37], UnsupportedFormat)
-    assert isinstance(results[70], Unreadable)
+    assert isinstance(results[70], UnreadablePicture)
     assert len(results) == 100
     for result, alone in zip(results, one_by_one, strict=True):
         if isinstance(result, Prediction):
@@ -118,7 +118,7 @@ def test_asyncio(server: Server, pictures: list[tuple[str, bytes]]) -> None:
 def test_health_and_what_is_no_service(server: Server, boot: bytes) -> None:
     with Client(server.url) as client:
         assert client.health().status == "ready"
-    with Client(f"{server.url}/elsewhere") as client, pytest.raises(OtherAnswer) as caught:
+    with Client(f"{server.url}/elsewhere") as client, pytest.raises(UnexpectedResponse) as caught:
         client.predict(boot)
     assert (caught.value.status, caught.value.code) == (404, "not-found")
 
@@ -145,12 +145,12 @@ def test_a_proxys_503_is_tried_again_and_its_page_is_no_prediction(boot: bytes) 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever).start()
         with Client(f"http://127.0.0.1:{proxy.server_port}") as client:
-            with pytest.raises(OtherAnswer) as caught:
+            with pytest.raises(UnexpectedResponse) as caught:
                 client.predict(boot)
             results = client.predict_many([boot] * 3)
         proxy.shutdown()
     assert caught.value.status == 200
-    assert [type(result) for result in results] == [OtherAnswer] * 3
+    assert [type(result) for result in results] == [UnexpectedResponse] * 3
     assert Proxy.asked == 4
     with pytest.raises(ValueError, match="attempts"):
         AsyncClient(attempts=0)

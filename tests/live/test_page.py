@@ -218,24 +218,24 @@ def test_the_background_is_what_the_user_says(page: Page) -> None:
     (photo,) = cards(page, 1)
     assert tone(photo) < 40
     photo.get_by_role("group", name="Background").get_by_text("Dark", exact=True).click()
-    expect(photo).to_contain_text("The background does not look plainly dark.")
-    expect(photo.locator(".how")).to_have_text("read as a photo")
+    expect(photo).to_contain_text("The background does not look clearly dark.")
+    expect(photo.locator(".preprocessing")).to_have_text("read as a photo")
     cards(page, 1)
     assert tone(photo) > 200
     photo.get_by_role("group", name="Background").get_by_text("Light", exact=True).click()
-    expect(photo.locator(".how")).to_have_text("read as a photo, light and dark exchanged")
-    expect(photo.locator(".unsure")).to_be_hidden()
+    expect(photo.locator(".preprocessing")).to_have_text("read as a photo, light and dark exchanged")
+    expect(photo.locator(".uncertain-background")).to_be_hidden()
 
 
 def test_dark_is_what_the_data_sets_pictures_are(page: Page) -> None:
     (card,) = choose(page, BOOT)
     card.get_by_role("group", name="Background").get_by_text("Dark", exact=True).click()
     cards(page, 1)
-    expect(card.locator(".how")).to_have_text("taken as it is")
+    expect(card.locator(".preprocessing")).to_have_text("taken as it is")
     expect(card.get_by_role("heading")).to_contain_text("Ankle boot")
-    expect(card.locator(".unsure")).to_be_hidden()
+    expect(card.locator(".uncertain-background")).to_be_hidden()
     card.get_by_role("group", name="Background").get_by_text("Light", exact=True).click()
-    expect(card.locator(".how")).to_have_text("read as a photo, light and dark exchanged")
-    expect(card).to_contain_text("The background does not look plainly light.")
+    expect(card.locator(".preprocessing")).to_have_text("read as a photo, light and dark exchanged")
+    expect(card).to_contain_text("The background does not look clearly light.")
     cards(page, 1)
     assert tone(card) > 200

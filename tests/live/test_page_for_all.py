@@ -114,7 +114,7 @@ CONTRASTS = """() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const element = walker.currentNode.parentElement;
-        const shown = element.checkVisibility() && !element.closest(".unseen, :disabled");
+        const shown = element.checkVisibility() && !element.closest(".visually-hidden, :disabled");
         if (!shown || !walker.currentNode.data.trim()) continue;
         const pair = [parse(getComputedStyle(element).color), ground(element)].map((c) => light(c.slice(0, 3)));
         found.push([(Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), walker.currentNode.data.trim()]);

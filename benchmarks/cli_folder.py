@@ -1,10 +1,10 @@
-"""The command line over a folder of the 10,000 test pictures as PNG files, beside the engine alone.
+"""Compares `fashion-googlenet classify` over a folder of the 10,000 test pictures with the engine alone.
 
-    python -m benchmarks.folder [--rounds 5]
+    python -m benchmarks.cli_folder [--rounds 5]
 
-By turns, so that both meet the same machine: the engine on ready pixels at its best batch size, then the command
-`fashion-googlenet classify FOLDER --csv`, by its own account, which begins when its engine is loaded. Prints both rates
-and their ratio, by rounds and as the median, and the accuracy that follows from the CSV.
+The two take turns, so that changes of the machine's speed affect both. The engine computes preprocessed pixels at its
+best batch size. The rate of `fashion-googlenet classify FOLDER --csv` is the one it prints; it starts when the engine
+is loaded. Prints both rates and their ratio for each round, the median ratio, and the accuracy computed from the CSV.
 """
 
 import argparse
@@ -33,22 +33,25 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    running = choose.build(settings, checkpoint)
+    engine = choose.build(settings, checkpoint)
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         count = write_pictures(Path(folder))
-        print(f"{running.name} in {running.precision}, {count} files")
+        print(f"{engine.name} in {engine.precision}, {count} files")
         for _ in range(rounds):
-            before = engine_rate(running, checkpoint)
+            engine_before = engine_rate(engine, checkpoint)
             rate, accuracy = command_rate(folder)
-            alone = (before + engine_rate(running, checkpoint)) / 2
-            ratios.append(rate / alone)
-            print(f"engine {alone:.0f} pictures/s, command {rate:.0f} pictures/s: {100 * ratios[-1]:.0f} %", flush=True)
+            engine_alone = (engine_before + engine_rate(engine, checkpoint)) / 2
+            ratios.append(rate / engine_alone)
+            print(
+                f"engine {engine_alone:.0f} pictures/s, command {rate:.0f} pictures/s: {100 * ratios[-1]:.0f} %",
+                flush=True,
+            )
     print(f"median {100 * statistics.median(ratios):.0f} % of {rounds} rounds; accuracy {100 * accuracy:.2f} %")
 
 
 def write_pictures(root: Path) -> int:
-    """The test set as ROOT/class_id/number.png."""
+    """Writes the test set as ROOT/class_id/number.png. Returns the number of files."""
     test = data.load().test
     for i, (pixels, label) in enumerate(zip(test.pixels.numpy(), test.labels.tolist(), strict=True)):
         folder = root / str(label)
@@ -57,25 +60,25 @@ def write_pictures(root: Path) -> int:
     return len(test)
 
 
-def engine_rate(running: base.Engine, checkpoint: Checkpoint) -> float:
-    """Pictures a second of the engine alone, over 2,048 pictures in batches of the best of three sizes."""
+def engine_rate(engine: base.Engine, checkpoint: Checkpoint) -> float:
+    """Pictures per second of the engine alone: 2,048 pictures, at the best of three batch sizes."""
     rates = []
     for size in (32, 64, 128):
         pixels = np.resize(checkpoint.golden.pixels, (size, *checkpoint.golden.pixels.shape[1:]))
         batches = [pixels] * (2048 // size)
-        with ThreadPoolExecutor(base.lanes(running)) as side_by_side:
+        with ThreadPoolExecutor(base.lanes(engine)) as threads:
             started = time.perf_counter()
-            list(side_by_side.map(running, batches))
+            list(threads.map(engine, batches))
         rates.append(2048 / (time.perf_counter() - started))
     return max(rates)
 
 
 def command_rate(folder: str) -> tuple[float, float]:
-    """Pictures a second that the command says it did, and how many of its rows are right."""
+    """Runs the command. Returns the pictures per second that it prints, and the share of correct rows."""
     command = [sys.executable, "-m", "app.cli.commands", "classify", folder, "--csv"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    right = [row["class_id"] == Path(row["path"]).parent.name for row in csv.DictReader(io.StringIO(done.stdout))]
-    return float(done.stderr.split()[-2]), sum(right) / len(right)
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    correct = [row["class_id"] == Path(row["path"]).parent.name for row in csv.DictReader(io.StringIO(result.stdout))]
+    return float(result.stderr.split()[-2]), sum(correct) / len(correct)
 
 
 if __name__ == "__main__":

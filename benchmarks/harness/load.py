@@ -1,4 +1,4 @@
-"""Load on a server, and what it cost: closed loop by wrk, open loop by our own client."""
+"""Puts a server under load and measures it: in a closed loop with wrk, in an open loop with our own client."""
 
 import json
 import resource
@@ -10,34 +10,34 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from benchmarks.bodies import pictures
-from benchmarks.processes import Server, ServerError
+from benchmarks.harness.bodies import pictures
+from benchmarks.harness.processes import Server, ServerError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 @dataclass(frozen=True)
-class Closed:
-    """What a number of clients got who each send the next request when the last is answered."""
+class ClosedLoopResult:
+    """Result of a closed loop, in which each client sends its next request when it has the answer to the last."""
 
     body: str
     clients: int
     rate: float
     """Answered requests a second."""
     p50: float
-    """Milliseconds."""
+    """Milliseconds; so is p99."""
     p99: float
     server_cpu: float
-    """Milliseconds of CPU time a request, of the server and its children."""
+    """Milliseconds of CPU time per request, of the server and its children."""
     client_cpu: float
-    """The same, of wrk."""
+    """Milliseconds of CPU time per request, of wrk."""
     requests: int
     failed: int
     """Answers other than 2xx, and connections that broke."""
 
 
-def closed_loop(server: Server, path: str, body: str, clients: int, seconds: int) -> Closed:
-    """One run of wrk, in one thread."""
+def closed_loop(server: Server, path: str, body: str, clients: int, seconds: int) -> ClosedLoopResult:
+    """Runs wrk once, in one thread."""
     with NamedTemporaryFile() as file:
         file.writelines(b"%d\n%b" % (len(request), request) for request in _requests(server, path, body))
         file.flush()
@@ -49,7 +49,7 @@ def closed_loop(server: Server, path: str, body: str, clients: int, seconds: int
     (line,) = (line for line in output.splitlines() if line.startswith("RESULT "))
     result = json.loads(line.removeprefix("RESULT "))
     done = max(1, result["requests"])
-    return Closed(
+    return ClosedLoopResult(
         body=body,
         clients=clients,
         rate=result["requests"] / result["seconds"],
@@ -62,21 +62,21 @@ def closed_loop(server: Server, path: str, body: str, clients: int, seconds: int
     )
 
 
-def all_answered(cell: Closed) -> Closed:
-    """The same; raises ServerError if a request failed, since then its rate is that of refusals too."""
+def require_success(cell: ClosedLoopResult) -> ClosedLoopResult:
+    """Returns the result. Raises ServerError if a request failed: the rate would count refusals as answers."""
     if cell.failed:
         raise ServerError(f"{cell.failed} of {cell.requests} {cell.body} requests of {cell.clients} clients failed")
     return cell
 
 
 def open_loop(server: Server, path: str, rate: float, seconds: float) -> dict[str, Any]:
-    """One run of benchmarks.open_loop: PNG forms at a fixed mean rate, whatever becomes of them."""
+    """Runs benchmarks.harness.open_loop once: PNG forms at a fixed mean rate, whether or not answers come."""
     with NamedTemporaryFile() as file:
         file.writelines(b"%d\n%b" % (len(request), request) for request in _requests(server, path, "multipart"))
         file.flush()
         before = server.cpu_seconds()
         arguments = ["--port", str(server.port), "--rate", f"{rate:.1f}", "--seconds", str(seconds), file.name]
-        output, _ = _run([sys.executable, "-m", "benchmarks.open_loop", *arguments])
+        output, _ = _run([sys.executable, "-m", "benchmarks.harness.open_loop", *arguments])
         result: dict[str, Any] = json.loads(output)
     return {**result, "server_cpu": 1000 * (server.cpu_seconds() - before) / max(1, result["sent"])}
 
@@ -86,7 +86,7 @@ def _requests(server: Server, path: str, body: str) -> Iterable[bytes]:
 
 
 def _run(command: list[str]) -> tuple[str, float]:
-    """Its output and the CPU seconds it used."""
+    """Runs a command. Returns its standard output and the CPU seconds it used."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,8 +1,8 @@
-"""An engine that answers at once and has the service measure itself: CPU time by stage of a request.
+"""An engine that answers at once and makes the service measure the CPU time of each stage of a request.
 
-GOOGLENET_ENGINE=benchmarks.stages:Measured. On SIGUSR2 the sums so far are appended to the file that the variable
-FASHION_GOOGLENET_STAGES names, as a line of JSON. A stage counts the CPU time of its own thread, without that of the
-stages within it. What measuring costs is measured too and is a stage of its own.
+GOOGLENET_ENGINE=benchmarks.harness.stage_timer:StageTimer. On SIGUSR2 the service appends the sums so
+far, as a line of JSON, to the file named by FASHION_GOOGLENET_STAGES. A stage counts its thread's CPU time without that
+of the stages inside it. The cost of measuring is measured too, as a stage of its own.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from app.http import protocol, uvicorn_internals, write_coalescing
 from app.inference import classifier
 from app.inference.batching import batcher, engine_threads
 from app.middleware import request_log
-from benchmarks.stub import AtOnce
+from benchmarks.harness.instant_engine import InstantEngine
 from model.checkpoint import Checkpoint
 
-FILE = "FASHION_GOOGLENET_STAGES"
+FILE_VARIABLE = "FASHION_GOOGLENET_STAGES"
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "read and parse the request": [(protocol.Protocol, "data_received")],
@@ -41,43 +41,44 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "send": [(write_coalescing.CoalescingTransport, "_send")],
     "log and metrics of requests": [(request_log.RequestLog, "add"), (logs.BatchingHandler, "flush")],
 }
-"""Where each begins and ends; what is in none of them is the event loop and the switching between threads."""
+"""The functions that make up each stage. Everything else is the event loop and switching between threads."""
 
-MEASURING, EMPTY = "measuring", 10_000
-"""What measuring costs is found by so many stages with nothing in them."""
+MEASURING, EMPTY_STAGES = "measuring", 10_000
+"""Name of the stage for the cost of measuring, and how many empty stages are run to find that cost."""
 
-seconds: Counter[str] = Counter()
+cpu_seconds: Counter[str] = Counter()
+"""CPU seconds so far, by stage."""
 _stack = threading.local()
 
 
-class Measured(AtOnce):
-    """As AtOnce; measures from the moment it is built."""
+class StageTimer(InstantEngine):
+    """As InstantEngine. Building it starts the measurement."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         super().__init__(checkpoint, device)
-        if not seconds:
-            _Stage.cost = _cost()
-            seconds.clear()
-            _measure()
+        if not cpu_seconds:
+            _Stage.cost = _cost_of_a_stage()
+            cpu_seconds.clear()
+            _start_measuring()
 
 
-def _measure() -> None:
-    for stage, places in STAGES.items():
-        seconds[stage] = 0
-        for owner, name in places:
+def _start_measuring() -> None:
+    for stage, functions in STAGES.items():
+        cpu_seconds[stage] = 0
+        for owner, name in functions:
             setattr(owner, name, _timed(getattr(owner, name), stage))
     start = batcher.Batcher.start
 
     def start_and_listen(self: Any) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _tell)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _write_sums)
         start(self)
 
     batcher.Batcher.start = start_and_listen  # type: ignore[method-assign]
 
 
-def _tell() -> None:
-    with Path(os.environ[FILE]).open("a") as file:
-        file.write(json.dumps({"stages": seconds, "cpu": time.process_time()}) + "\n")
+def _write_sums() -> None:
+    with Path(os.environ[FILE_VARIABLE]).open("a") as file:
+        file.write(json.dumps({"stages": cpu_seconds, "cpu": time.process_time()}) + "\n")
 
 
 def _timed(function: Callable[..., Any], stage: str) -> Callable[..., Any]:
@@ -85,7 +86,7 @@ def _timed(function: Callable[..., Any], stage: str) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def awaited(*arguments: Any, **options: Any) -> Any:
-            return await _Steps(function(*arguments, **options), stage)
+            return await _TimedCoroutine(function(*arguments, **options), stage)
 
         return awaited
 
@@ -97,17 +98,17 @@ def _timed(function: Callable[..., Any], stage: str) -> Callable[..., Any]:
     return called
 
 
-def _cost() -> float:
-    """CPU seconds that an empty stage takes beside those that it counts."""
+def _cost_of_a_stage() -> float:
+    """CPU seconds that an empty stage takes and does not count itself."""
     began = time.thread_time()
-    for _ in range(EMPTY):
+    for _ in range(EMPTY_STAGES):
         with _Stage(MEASURING):
             pass
-    return (time.thread_time() - began - seconds[MEASURING]) / EMPTY
+    return (time.thread_time() - began - cpu_seconds[MEASURING]) / EMPTY_STAGES
 
 
 class _Stage:
-    """Adds the thread's CPU time in the block to the stage, less that of the stages within."""
+    """Adds the thread's CPU time in the `with` block to the stage, without that of the stages inside it."""
 
     cost = 0.0
 
@@ -116,20 +117,20 @@ class _Stage:
 
     def __enter__(self) -> None:
         self._outer = getattr(_stack, "innermost", None)
-        _stack.innermost, self.within = self, 0.0
+        _stack.innermost, self.inner_seconds = self, 0.0
         self._began = time.thread_time()
 
     def __exit__(self, *_: object) -> None:
         taken = time.thread_time() - self._began
-        seconds[self._stage] += taken - self.within
-        seconds[MEASURING] += self.cost
+        cpu_seconds[self._stage] += taken - self.inner_seconds
+        cpu_seconds[MEASURING] += self.cost
         _stack.innermost = self._outer
         if self._outer is not None:
-            self._outer.within += taken + self.cost
+            self._outer.inner_seconds += taken + self.cost
 
 
-class _Steps:
-    """A coroutine, each of whose steps is in the stage."""
+class _TimedCoroutine:
+    """Awaits a coroutine and counts each of its steps as the stage."""
 
     def __init__(self, coroutine: Any, stage: str) -> None:
         self._coroutine, self._stage = coroutine, stage

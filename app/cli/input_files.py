@@ -1,4 +1,4 @@
-"""PATH… → the files that are meant."""
+"""Finds the files that the PATH arguments of `classify` name."""
 
 import glob
 import os
@@ -11,36 +11,36 @@ from typing import cast
 from app.images.decode import SIGNATURE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
-"""Of the files in a folder that are looked at; one that is named is tried whatever it is called."""
+"""Files that are taken from a folder. A file that is named itself may have any suffix."""
 
 STDIN = "-"
 
 
 def find_files(paths: Iterable[str]) -> Iterator[str]:
-    """Folders with all below them, in the order of their names, and patterns for shells that do not do it.
+    """Yields each file; for a folder, all pictures below it, sorted by name; for a pattern, its matches.
 
-    A path that leads nowhere stays in, and so becomes a row with its error. `-` stays in if standard input is a
-    picture; otherwise it is the paths that are listed there, one a line.
+    A path that does not exist is yielded too, so that it becomes a row with an error. `-` is yielded if standard
+    input is a picture; otherwise standard input is read as a list of paths, one per line.
     """
     for path in paths:
         if path == STDIN:
-            yield from _listed()
+            yield from _from_stdin()
         elif os.path.isdir(path):
-            yield from _below(path)
+            yield from _in_folder(path)
         elif not os.path.lexists(path) and glob.has_magic(path):
-            found = sorted(glob.glob(path, recursive=True))
-            yield from find_files(found) if found else [path]
+            matches = sorted(glob.glob(path, recursive=True))
+            yield from find_files(matches) if matches else [path]
         else:
             yield path
 
 
 def read_stdin() -> bytes:
-    """The picture there; `_listed` has only looked at it."""
+    """Reads the picture on standard input."""
     return sys.stdin.buffer.read()
 
 
-def _listed() -> Iterator[str]:
-    start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]
+def _from_stdin() -> Iterator[str]:
+    start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]  # peek leaves the picture for read_stdin
     if SIGNATURE.match(start) or b"\0" in start:
         yield STDIN
         return
@@ -48,7 +48,7 @@ def _listed() -> Iterator[str]:
     yield from find_files(os.fsdecode(line) for line in lines if line and line != STDIN.encode())
 
 
-def _below(folder: str) -> Iterator[str]:
+def _in_folder(folder: str) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

@@ -1,6 +1,6 @@
-"""Stage 3 of deploy/gpu_check.py: requests a second of the whole service over HTTP, and what limits it.
+"""Stage 3 of deploy/gpu_check.py: requests per second of the whole service over HTTP, and the CPU cores it uses.
 
-Client processes of our own, each with keep-alive connections that send the next request when the last is answered.
+The load is a closed loop: client processes with keep-alive connections send a request when the last one is answered.
 """
 
 import argparse
@@ -15,52 +15,58 @@ from itertools import cycle
 
 import numpy as np
 
-from benchmarks.bodies import PICTURES, Body, form
-from benchmarks.gpu.stage import options, report
-from benchmarks.processes import Server, running
+from benchmarks.gpu.reporting import parse_options, report
+from benchmarks.harness.bodies import PICTURES, Body, form, tensor
+from benchmarks.harness.processes import Server, run_server
 from model.checkpoint import SHIPPED, Checkpoint
 
 CLIENTS, WORKERS = (1, 64, 256), (1, 4, 8, 16)
 SECONDS = 3.0
-TENSOR, SENDERS = 256, 2
-"""Pictures of a /v2 request, and clients that send them: together fewer than the queue of a card holds."""
+TENSOR_PICTURES, TENSOR_CLIENTS = 256, 2
+"""Pictures per /v2 request, and clients that send them. All of them fit into the queue."""
 
 
 def main() -> int:
     if "--client" in sys.argv:
-        return _client()
-    chosen = options(__doc__ or "")
+        return _run_client()
+    options = parse_options(__doc__ or "")
     model = Checkpoint.load(SHIPPED).metadata.name
-    seconds = 1.0 if chosen.small else SECONDS
-    for workers in (1,) if chosen.small else WORKERS:
-        environment = {"GOOGLENET_PORT": "{port}", "GOOGLENET_DEVICE": chosen.device, "GOOGLENET_WORKERS": str(workers)}
-        log = chosen.out / f"service-{workers}.log"
-        with running((sys.executable, "-m", "app"), environment, "/predict", _forms()[0], log) as server:
+    seconds = 1.0 if options.small else SECONDS
+    for workers in (1,) if options.small else WORKERS:
+        environment = {
+            "GOOGLENET_PORT": "{port}",
+            "GOOGLENET_DEVICE": options.device,
+            "GOOGLENET_WORKERS": f"{workers}",
+        }
+        log = options.out / f"service-{workers}.log"
+        with run_server((sys.executable, "-m", "app"), environment, "/predict", _forms()[0], log) as server:
             report(f"{workers} workers: start to first answer, s", server.start_seconds)
-            for clients in CLIENTS[:2] if chosen.small else CLIENTS:
+            for clients in CLIENTS[:2] if options.small else CLIENTS:
                 _measure(
                     server, f"{workers} workers, {clients} clients, PNG forms", "/predict", "forms", clients, seconds
                 )
             path = f"/v2/models/{model}/infer"
-            name = f"{workers} workers, {SENDERS} clients, {TENSOR}-picture tensors"
-            _measure(server, name, path, "tensors", SENDERS, seconds)
+            name = f"{workers} workers, {TENSOR_CLIENTS} clients, {TENSOR_PICTURES}-picture tensors"
+            _measure(server, name, path, "tensors", TENSOR_CLIENTS, seconds)
     return 0
 
 
 def _measure(server: Server, name: str, path: str, body: str, clients: int, seconds: float) -> None:
-    """Reports answers a second, latency in milliseconds, failures, and the cores that the server used."""
+    """Reports pictures per second, latency in milliseconds, failures, and the cores that the server used."""
     processes = min(clients, max(1, (os.cpu_count() or 2) // 2))
-    command = [sys.executable, "-m", "benchmarks.gpu.service", "--client", str(server.port), path, body, str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.gpu.service_speed", "--client", str(server.port), path, body]
     shares = [clients // processes + (i < clients % processes) for i in range(processes)]
     before, started = server.cpu_seconds(), time.perf_counter()
-    running_clients = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in shares]
-    found = [json.loads(client.communicate()[0]) for client in running_clients]
+    running_clients = [
+        subprocess.Popen([*command, str(seconds), str(n)], stdout=subprocess.PIPE, text=True) for n in shares
+    ]
+    results = [json.loads(client.communicate()[0]) for client in running_clients]
     elapsed, cpu = time.perf_counter() - started, server.cpu_seconds() - before
-    latencies = sorted(value for one in found for value in one["milliseconds"])
-    failed = sum(one["failed"] for one in found)
-    each = TENSOR if body == "tensors" else 1
+    latencies = sorted(value for result in results for value in result["milliseconds"])
+    failed = sum(result["failed"] for result in results)
+    pictures = TENSOR_PICTURES if body == "tensors" else 1
     value = {
-        "pictures/s": each * sum(len(one["milliseconds"]) / one["seconds"] for one in found),
+        "pictures/s": pictures * sum(len(result["milliseconds"]) / result["seconds"] for result in results),
         "p50 ms": statistics.median(latencies) if latencies else None,
         "p99 ms": latencies[int(0.99 * len(latencies))] if latencies else None,
         "cores used": cpu / elapsed,
@@ -75,15 +81,11 @@ def _forms() -> list[Body]:
 
 
 def _tensors() -> list[Body]:
-    pixels = np.resize(Checkpoint.load(SHIPPED).golden.pixels, (TENSOR, 96, 96))
-    tensor = {"name": "pixels", "datatype": "UINT8", "shape": pixels.shape}
-    tensor["parameters"] = {"binary_data_size": pixels.nbytes}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    return [Body("application/octet-stream", head + pixels.tobytes(), len(head))]
+    return [tensor(np.resize(Checkpoint.load(SHIPPED).golden.pixels, (TENSOR_PICTURES, 96, 96)))]
 
 
-def _client() -> int:
-    """One client process: prints latencies and failures as JSON."""
+def _run_client() -> int:
+    """Runs as a client process and prints latencies and failures as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--client", action="store_true")
     for name, kind in (("port", int), ("path", str), ("body", str), ("seconds", float), ("connections", int)):
@@ -91,12 +93,12 @@ def _client() -> int:
     given = parser.parse_args()
     bodies = _forms() if given.body == "forms" else _tensors()
     requests = [body.request(given.port, given.path) for body in bodies]
-    print(json.dumps(asyncio.run(_drive(given.port, requests, given.seconds, given.connections))))
+    print(json.dumps(asyncio.run(_run_connections(given.port, requests, given.seconds, given.connections))))
     return 0
 
 
-async def _drive(port: int, requests: list[bytes], seconds: float, connections: int) -> dict[str, object]:
-    taken: list[float] = []
+async def _run_connections(port: int, requests: list[bytes], seconds: float, connections: int) -> dict[str, object]:
+    milliseconds: list[float] = []
     failed = 0
     started = time.perf_counter()
 
@@ -104,21 +106,21 @@ async def _drive(port: int, requests: list[bytes], seconds: float, connections: 
         nonlocal failed
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
         for request in cycle(requests[first:] + requests[:first]):
-            begun = time.perf_counter()
-            if begun > started + seconds:
+            sent = time.perf_counter()
+            if sent > started + seconds:
                 break
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split(b"\r\n")[0]))
             if head.startswith(b"http/1.1 200"):
-                taken.append(1000 * (time.perf_counter() - begun))
+                milliseconds.append(1000 * (time.perf_counter() - sent))
             else:
                 failed += 1
         writer.close()
 
     ends = await asyncio.gather(*(connection(i % len(requests)) for i in range(connections)), return_exceptions=True)
     failed += sum(isinstance(end, BaseException) for end in ends)
-    return {"milliseconds": taken, "failed": failed, "seconds": time.perf_counter() - started}
+    return {"milliseconds": milliseconds, "failed": failed, "seconds": time.perf_counter() - started}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on, and how fast it multiplies matrices."""
+"""Describes the machine of a measurement, and measures how fast it multiplies matrices."""
 
 import importlib.metadata
 import platform
@@ -11,9 +11,9 @@ from typing import Any
 from app.inference.cpu import usable_cores
 
 PACKAGES = ("torch", "openvino", "fastapi", "uvicorn", "numpy", "pillow")
-MATRIX = {"cpu": 2048, "cuda": 8192}
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
-INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
+TORCH_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+VECTOR_INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 FASTEST = {
     "int8": {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "avx2": "AVX2"},
     "bf16": {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"},
@@ -21,12 +21,12 @@ FASTEST = {
 }
 """By precision, the CPU features that an engine computes with, the fastest first."""
 
-MULTIPLYING = 1.0
-"""Seconds, at least, that the matrix products are repeated for."""
+MULTIPLY_SECONDS = 1.0
+"""How long the matrix product is repeated, at least."""
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, versions, time."""
+    """Processor, number of cores, versions, commit and time."""
     return {
         "processor": _processor(),
         "cores": usable_cores(),
@@ -41,7 +41,9 @@ def _processor() -> str:
     """Its name, and what it has to multiply with: that tells two of the same name apart."""
     known = _cpuinfo()
     flags = set(known.get("flags", "").split())
-    return " ".join([known.get("model name", platform.machine()), *(name for name in INSTRUCTIONS if name in flags)])
+    return " ".join(
+        [known.get("model name", platform.machine()), *(name for name in VECTOR_INSTRUCTIONS if name in flags)]
+    )
 
 
 def fastest_feature(precision: str) -> str:
@@ -75,22 +77,22 @@ def _commit() -> str:
 
 
 def multiply_rate(device: str, precision: str) -> float | None:
-    """Operations a second (a multiply-add is two) of a large square matrix product in torch: the best of many.
+    """Operations per second of a large square matrix product in torch, the best of many. A multiply-add counts as two.
 
-    precision: fp32 (without tf32), bf16, int8, or fp16 on a GPU; None where torch has no fast product of that kind.
+    `precision` is fp32 (without tf32), bf16, int8, or fp16 on a GPU. Returns None where torch has no fast product.
     """
-    import torch  # not where Ray Serve is measured
+    import torch  # imported here: the environment in which Ray Serve is measured has no torch
 
-    if precision not in PRECISIONS or (device, precision) == ("cpu", "fp16"):
+    if precision not in TORCH_DTYPES or (device, precision) == ("cpu", "fp16"):
         return None
-    size = MATRIX[device]
+    size = MATRIX_SIDE[device]
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
     if precision == "int8":
         a, b, product = (10 * a).to(torch.int8), (10 * b).to(torch.int8), torch._int_mm
     else:
-        kind = getattr(torch, PRECISIONS[precision])
-        a, b, product = a.to(kind), b.to(kind), torch.matmul
-    best, until = float("inf"), time.perf_counter() + MULTIPLYING
+        dtype = getattr(torch, TORCH_DTYPES[precision])
+        a, b, product = a.to(dtype), b.to(dtype), torch.matmul
+    best, until = float("inf"), time.perf_counter() + MULTIPLY_SECONDS
     while (started := time.perf_counter()) < until:
         product(a, b)
         if device == "cuda":

@@ -1,6 +1,6 @@
-"""Stage 2 of deploy/gpu_check.py: pictures a second of the engine alone, beside eager PyTorch and torch.compile.
+"""Stage 2 of deploy/gpu_check.py: compares the engine's speed with eager PyTorch, torch.compile and TensorRT.
 
-Same checkpoint, same pictures, uint8 in and logits out on the host, interleaved rounds; medians with spread.
+All run the same checkpoint on the same pictures, from uint8 to logits in host memory, in interleaved rounds.
 """
 
 import importlib.util
@@ -17,13 +17,13 @@ from app.inference.engines.base import Engine
 from app.inference.engines.cuda import CapturedBatch, CudaEngine
 from app.inference.engines.pytorch import TorchEngine, load_network
 from benchmarks.engines import operations_per_picture
-from benchmarks.gpu.stage import options, report
-from benchmarks.machine import describe, multiply_rate
+from benchmarks.gpu.reporting import parse_options, report
+from benchmarks.harness.machine import describe, multiply_rate
 from model.checkpoint import SHIPPED, Checkpoint
 from model.googlenet import InferenceGraph
 
-SIZES = (1, 256, 64, 8, 512)
-"""The most telling first."""
+BATCH_SIZES = (1, 256, 64, 8, 512)
+"""The most important first, in case time runs out."""
 
 ROUNDS, SECONDS = 5, 0.2
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -32,13 +32,13 @@ Network = Callable[[NDArray[np.uint8]], object]
 
 
 def main() -> int:
-    chosen = options(__doc__ or "")
+    options = parse_options(__doc__ or "")
     report("machine", describe())
     checkpoint = Checkpoint.load(SHIPPED)
-    engine: Engine = CudaEngine(checkpoint, "cuda") if chosen.device == "cuda" else TorchEngine(checkpoint, "cpu")
-    sizes, rounds = (SIZES[:2], 2) if chosen.small else (SIZES, ROUNDS)
+    engine: Engine = CudaEngine(checkpoint, "cuda") if options.device == "cuda" else TorchEngine(checkpoint, "cpu")
+    sizes, rounds = (BATCH_SIZES[:2], 2) if options.small else (BATCH_SIZES, ROUNDS)
     if isinstance(engine, CudaEngine):
-        _by_stage(engine, checkpoint)
+        _report_copy_times(engine, checkpoint)
     rate = multiply_rate(engine.device, engine.precision)
     eager: dict[str, Network] = {"engine": engine, "eager": _network(checkpoint, engine, None)}
     for size in sizes:
@@ -49,7 +49,7 @@ def main() -> int:
     backends = {"torch.compile": "inductor"}
     if importlib.util.find_spec("torch_tensorrt"):
         backends["TensorRT"] = "torch_tensorrt"
-    for size in sizes:  # last, for compiling can take all the time that is left
+    for size in sizes:  # last: compiling can take all the time that is left
         for name, backend in backends.items():
             compiled = _network(checkpoint, engine, backend)
             _compare({"engine": engine, name: compiled}, _batch(checkpoint, size), rounds)
@@ -61,7 +61,7 @@ def _batch(checkpoint: Checkpoint, size: int) -> NDArray[np.uint8]:
 
 
 def _network(checkpoint: Checkpoint, engine: Engine, backend: str | None) -> Network:
-    """The network in the engine's precision; compiled by `backend`, eager for None."""
+    """The network in the engine's precision, compiled by `backend`, or eager if it is None."""
     dtype = DTYPES[engine.precision]
     network = load_network(checkpoint).to(engine.device, dtype).to(memory_format=torch.channels_last)
     graph = InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval().to(engine.device)
@@ -69,20 +69,20 @@ def _network(checkpoint: Checkpoint, engine: Engine, backend: str | None) -> Net
     run = torch.compile(graph, backend=backend, mode=mode, dynamic=False) if backend else graph
 
     @torch.inference_mode()
-    def answers(pixels: NDArray[np.uint8]) -> object:
+    def run_to_host(pixels: NDArray[np.uint8]) -> object:
         return [output.cpu() for output in run(torch.from_numpy(pixels).to(engine.device))]
 
-    return answers
+    return run_to_host
 
 
 def _compare(networks: dict[str, Network], pixels: NDArray[np.uint8], rounds: int) -> float:
-    """Reports each network's rate for this batch, by turns; gives the first one's median rate, pictures a second."""
+    """Reports each network's rate for this batch. Returns the first one's median, in pictures per second."""
     rates: dict[str, list[float]] = {}
     for name, network in networks.items():
         try:
             network(pixels)  # compiles
             rates[name] = []
-        except Exception as error:  # a compiler that is missing here
+        except Exception as error:  # such as a missing compiler
             report(f"batch of {len(pixels)}: {name} cannot run", str(error).strip().splitlines()[0][:200])
     for _ in range(rounds):
         for name in rates:
@@ -107,8 +107,8 @@ def _rate(network: Network, pixels: NDArray[np.uint8]) -> float:
     return count * len(pixels) / elapsed
 
 
-def _by_stage(engine: CudaEngine, checkpoint: Checkpoint) -> None:
-    """Milliseconds on the card of copying in, the network and copying out, for one batch of 256; median of 20."""
+def _report_copy_times(engine: CudaEngine, checkpoint: Checkpoint) -> None:
+    """Reports the median milliseconds on the card of copying in, the network and copying out, for one large batch."""
     batch = engine.largest_batch()
     if not isinstance(batch, CapturedBatch):
         return

@@ -1,5 +1,5 @@
--- Sends the requests of a file in turn, each as "length\nbytes", and prints what came of it as one line of JSON.
-local requests, turn = {}, 0
+-- wrk script: sends the requests of a file in turn, each stored as "length\nbytes". Prints the result as one line of JSON.
+local requests, next_request = {}, 0
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
@@ -12,8 +12,8 @@ function init(args)
 end
 
 function request()
-  turn = turn % #requests + 1
-  return requests[turn]
+  next_request = next_request % #requests + 1
+  return requests[next_request]
 end
 
 function done(summary, latency)

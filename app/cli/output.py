@@ -1,23 +1,25 @@
-"""One picture, one row: what it says, and writing many as CSV, as lines of JSON or as a table."""
+"""Output of `classify`: one row per picture, written as CSV, JSON lines or a table, with progress on standard error."""
 
 import csv
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TextIO
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-SHOWN = 50
-"""Rows of the table for people; more are counted by label."""
+TABLE_ROWS = 50
+"""Rows that the table shows. If there are more, a second table counts the pictures of each label."""
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of the output; None where there is nothing to say. The fields are the columns."""
+    """One line of the output. Its fields are the columns; None is an empty column."""
 
     path: str
     label: str | None = None
@@ -30,31 +32,49 @@ class Row:
     certain: bool | None = None
     rotation: int | None = None
     error: str | None = None
-    """`code: detail` where there is no prediction."""
+    """`code: detail` of a picture without a prediction."""
     probabilities: Sequence[float] = ()
-    """In class order; not a column, or one for each class."""
+    """In class order. With --probabilities each class is a column; otherwise this is empty and no column."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row) if field.name != "probabilities")
 
 
 class Writer(Protocol):
-    """Takes the rows as they come."""
+    """Writes rows as they come, and what remains at the end."""
 
     def write(self, rows: Iterable[Row]) -> None: ...
 
     def finish(self) -> None: ...
 
 
+def write_all(batches: Iterable[list[Row]], total: int, writer: Writer) -> bool:
+    """Writes all rows and shows the progress. Returns whether no row has an error."""
+    console = Console(stderr=True)
+    errors, started = 0, time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pictures", total=total)
+        for rows in batches:
+            writer.write(rows)
+            errors += sum(row.error is not None for row in rows)
+            progress.advance(task, len(rows))
+    writer.finish()
+    seconds = time.monotonic() - started
+    counts = f"{_count(total, 'picture')}, {_count(errors, 'error')}"
+    console.print(f"{counts}, {seconds:.1f} s, {total / seconds:.0f} pictures/s", highlight=False)
+    return not errors
+
+
 def make_writer(kind: str, classes: Sequence[str]) -> Writer:
-    """csv, json or table on standard output, with the probabilities of these classes."""
+    """Returns the writer for csv, json or table. `classes` are those whose probabilities it writes, or empty."""
     if kind == "table":
         return TableWriter(classes)
     return CsvWriter(sys.stdout, classes) if kind == "csv" else JsonWriter(sys.stdout, classes)
 
 
 class CsvWriter:
-    """RFC 4180 with a header; true and false, empty where there is nothing. Classes are further columns."""
+    """CSV as in RFC 4180, with a header. Booleans are true and false. The classes are the last columns."""
 
     def __init__(self, file: TextIO, classes: Sequence[str]) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
@@ -63,7 +83,8 @@ class CsvWriter:
 
     def write(self, rows: Iterable[Row]) -> None:
         self._writer.writerows(
-            [_spelt(value) for value in (*(getattr(row, name) for name in COLUMNS), *row.probabilities)] for row in rows
+            [_csv_value(value) for value in (*(getattr(row, name) for name in COLUMNS), *row.probabilities)]
+            for row in rows
         )
 
     def finish(self) -> None:
@@ -71,7 +92,7 @@ class CsvWriter:
 
 
 class JsonWriter:
-    """An object a line, keys as the columns; with classes, `probabilities` by class."""
+    """One JSON object per line, with the columns as keys. With classes, `probabilities` is an object."""
 
     def __init__(self, file: TextIO, classes: Sequence[str]) -> None:
         self._file, self._classes = file, classes
@@ -90,7 +111,7 @@ class JsonWriter:
 
 
 class TableWriter:
-    """For people: the first rows and every error, and where there are more, how many of each label."""
+    """A table for people: the first rows, the first errors beyond them, and the number of pictures of each label."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = classes
@@ -101,7 +122,7 @@ class TableWriter:
         for row in rows:
             if row.label is not None:
                 self._labels[row.label] += 1
-            if len(self._rows) < SHOWN or (row.error is not None and len(self._rows) < 2 * SHOWN):
+            if len(self._rows) < TABLE_ROWS or (row.error is not None and len(self._rows) < 2 * TABLE_ROWS):
                 self._rows.append(row)
 
     def finish(self) -> None:
@@ -113,7 +134,7 @@ class TableWriter:
                 *(row.path, row.label or "", confidence, _remarks(row)), *(f"{p:.4f}" for p in row.probabilities)
             )
         console.print(table)
-        if sum(self._labels.values()) > SHOWN:
+        if sum(self._labels.values()) > TABLE_ROWS:
             counts = Table("label", "pictures", title="all of them")
             for label, count in self._labels.most_common():
                 counts.add_row(label, str(count))
@@ -121,10 +142,14 @@ class TableWriter:
 
 
 def _remarks(row: Row) -> str:
-    unsure = "background hard to tell" if row.certain is False else None
-    strange = "perhaps no garment" if row.out_of_distribution else None
-    return row.error or ", ".join(filter(None, (strange, unsure)))
+    uncertain = "background hard to tell" if row.certain is False else None
+    outlier = "perhaps no garment" if row.out_of_distribution else None
+    return row.error or ", ".join(filter(None, (outlier, uncertain)))
 
 
-def _spelt(value: object) -> object:
+def _csv_value(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,11 +1,10 @@
-"""An open-loop client: requests leave when they are due, however many are still unanswered, so queueing shows.
+"""Open-loop load generator: requests leave at their due times, however many are unanswered, so queueing shows.
 
-python -m benchmarks.open_loop --port 8000 --rate 500 --seconds 5 REQUESTS
+python -m benchmarks.harness.open_loop --port 8000 --rate 500 --seconds 5 REQUESTS
 
-REQUESTS holds whole HTTP requests, each as "length\\nbytes". Arrivals are a Poisson process with a fixed
-seed; latency counts from the moment a request was due, so a client that falls behind hides nothing
-(G. Tene's "coordinated omission"). A connection that is free is used again, else one is opened. Prints
-JSON; times are milliseconds.
+REQUESTS is a file of complete HTTP requests, each as "length\\nbytes". Arrivals are a Poisson process with a fixed
+seed. Latency counts from the moment a request was due, so a slow client hides nothing (G. Tene's "coordinated
+omission"). Idle connections are used again; if there is none, a new one is opened. Prints JSON; times are milliseconds.
 """
 
 import argparse
@@ -23,18 +22,18 @@ import numpy as np
 
 try:
     import uvloop
-except ImportError:  # not on every system; costs more CPU time without
+except ImportError:  # uvloop does not exist for every system; asyncio takes more CPU time
     uvloop = None
 
-GRACE = 30.0
-"""Seconds to wait for the last answers."""
+LAST_ANSWERS_TIMEOUT = 30.0
+"""Seconds."""
 
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass
 class Run:
-    """All requests: when they are due, sent and answered, by index; seconds from the start."""
+    """The state of one run. Times are seconds from its start; the index of a request is its place in `due`."""
 
     requests: list[bytes]
     due: list[float]
@@ -42,7 +41,7 @@ class Run:
     started: float = 0.0
     sent: list[float] = field(default_factory=list)
     answers: list[tuple[int, float, int]] = field(default_factory=list)
-    """(index, when, status); status 0 is a broken connection."""
+    """(index, time, status). Status 0 is a broken connection."""
     idle: list["Connection"] = field(default_factory=list)
     transports: list[asyncio.BaseTransport] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,7 +56,7 @@ class Run:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with at most one request on it."""
+    """A keep-alive connection with at most one request at a time. `index` is that request, or -1."""
 
     def __init__(self, run: Run, index: int) -> None:
         self.run, self.index = run, index
@@ -75,7 +74,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         head = self.received.find(b"\r\n\r\n")
-        length = LENGTH.search(self.received, 0, head + 2) if head >= 0 else None
+        length = CONTENT_LENGTH.search(self.received, 0, head + 2) if head >= 0 else None
         if length is None or len(self.received) < head + 4 + int(length[1]):
             return
         status, self.received = int(self.received[9:12]), b""
@@ -90,8 +89,8 @@ class Connection(asyncio.Protocol):
             self.run.idle.remove(self)
 
 
-async def drive(port: int, requests: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
-    """Sends for `seconds` and waits for the answers."""
+async def run_open_loop(port: int, requests: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
+    """Sends requests for `seconds`, waits for the answers and returns the summary."""
     gaps = np.random.default_rng(0).exponential(1 / rate, int(2 * rate * seconds) + 100)
     due = np.cumsum(gaps)
     loop = asyncio.get_running_loop()
@@ -107,10 +106,10 @@ async def drive(port: int, requests: list[bytes], rate: float, seconds: float) -
             task = loop.create_task(_open(run, port, index))
             opening.add(task)
             task.add_done_callback(opening.discard)
-    with suppress(TimeoutError):  # what is missing is counted as unanswered
-        await asyncio.wait_for(run.finished.wait(), GRACE)
+    with suppress(TimeoutError):  # missing answers are counted as unanswered
+        await asyncio.wait_for(run.finished.wait(), LAST_ANSWERS_TIMEOUT)
     summary = _summary(run, rate, seconds, time.process_time() - cpu)
-    await _hang_up(run, opening)
+    await _close_all(run, opening)
     return summary
 
 
@@ -121,8 +120,8 @@ async def _open(run: Run, port: int, index: int) -> None:
         run.answer(index, 0)
 
 
-async def _hang_up(run: Run, opening: "set[asyncio.Task[None]]") -> None:
-    """Everything that is still open or being opened."""
+async def _close_all(run: Run, opening: "set[asyncio.Task[None]]") -> None:
+    """Closes the connections that are open or being opened."""
     for task in opening:
         task.cancel()
     await asyncio.gather(*opening, return_exceptions=True)
@@ -142,15 +141,15 @@ def _summary(run: Run, rate: float, seconds: float, cpu: float) -> dict[str, Any
         "statuses": {str(status): count for status, count in sorted(by_status.items())},
         "unanswered": len(run.due) - len(run.answers),
         "connections": len(run.transports),
-        "accepted_rate": 2 * len(steady) / seconds,  # in the second half, when the queue is what it will be
-        "accepted": _times(run, 200),
-        "refused": _times(run, 503),
+        "accepted_rate": 2 * len(steady) / seconds,  # of the second half, when the queue has settled
+        "accepted": _latencies(run, 200),
+        "refused": _latencies(run, 503),
         "late": _percentiles([sent - due for sent, due in zip(run.sent, run.due, strict=True)]),
         "client_cpu": 1000 * cpu / max(1, len(run.due)),
     }
 
 
-def _times(run: Run, status: int) -> dict[str, float] | None:
+def _latencies(run: Run, status: int) -> dict[str, float] | None:
     return _percentiles([when - run.due[index] for index, when, got in run.answers if got == status])
 
 
@@ -161,7 +160,7 @@ def _percentiles(values: list[float]) -> dict[str, float] | None:
 
 
 def read_requests(file: Path) -> list[bytes]:
-    """The requests in a file of "length\\nbytes"."""
+    """Reads a file of requests, each as "length\\nbytes"."""
     data, requests = file.read_bytes(), []
     while data:
         length, _, data = data.partition(b"\n")
@@ -177,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("requests", type=Path)
     arguments = parser.parse_args()
-    work = drive(arguments.port, read_requests(arguments.requests), arguments.rate, arguments.seconds)
+    work = run_open_loop(arguments.port, read_requests(arguments.requests), arguments.rate, arguments.seconds)
     print(json.dumps(uvloop.run(work) if uvloop else asyncio.run(work)))
 
 

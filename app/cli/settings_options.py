@@ -1,4 +1,4 @@
-"""Settings ↔ options of a command: each GOOGLENET_NAME is --name."""
+"""Command-line options made from the settings: GOOGLENET_NAME becomes --name."""
 
 import inspect
 import os
@@ -13,27 +13,30 @@ from pydantic.fields import FieldInfo
 from app.settings import Settings
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """command(**{name: value as text or None}) → the same with an option for every setting."""
+def with_settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates `command(**settings)`: it gets an option for every setting. Values are text, None if not given.
 
-    def call(**given: str | None) -> Any:
-        return command(**given)
+    A secret has no option: other users of the machine could read it in the list of processes.
+    """
+
+    def call(**options: str | None) -> Any:
+        return command(**options)
 
     call.__doc__ = command.__doc__
     call.__name__ = command.__name__
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_option(name, field), annotation=str | None)
         for name, field in Settings.model_fields.items()
-        if SecretStr not in (field.annotation, *getattr(field.annotation, "__args__", ()))  # others would see it
+        if SecretStr not in (field.annotation, *getattr(field.annotation, "__args__", ()))
     ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 
 
-def apply(**given: str | Path | None) -> None:
-    """Options into the environment, where Settings, also those of worker processes, find them."""
-    os.environ.update({f"GOOGLENET_{name.upper()}": str(value) for name, value in given.items() if value is not None})
+def set_environment(**options: str | Path | None) -> None:
+    """Writes the options that are not None into the environment. Settings read it, also in worker processes."""
+    os.environ.update({f"GOOGLENET_{name.upper()}": str(value) for name, value in options.items() if value is not None})
 
 
 def _option(name: str, field: FieldInfo) -> Any:

@@ -1,4 +1,4 @@
-"""What the four stages share: their arguments, and how each result is reported the moment it is known."""
+"""Arguments of the four stages, and the lines in which they report their results."""
 
 import argparse
 import json
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 RESULT = "RESULT "
-"""Begins every line that holds one result as JSON. deploy/gpu_check.py reads them, also of a stage that was killed."""
+"""Starts every line with a result as JSON. deploy/gpu_check.py reads these lines, also those of a killed stage."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """`device` is cuda or cpu; `small` means as little work as shows that the stage runs; `out` takes files."""
+    """`device` is cuda or cpu. `small` does just enough to show that the stage runs. Files are written to `out`."""
 
     device: str
     small: bool
     out: Path
 
 
-def options(description: str) -> Options:
-    """From the command line: --device, --small, --out."""
+def parse_options(description: str) -> Options:
+    """Parses the command line: --device, --small, --out."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true")
@@ -30,5 +30,5 @@ def options(description: str) -> Options:
 
 
 def report(name: str, value: Any, ok: bool = True) -> None:
-    """One line for deploy/gpu_check.py. `value` is anything JSON can hold; `ok` is False if the check failed."""
+    """Prints one result for deploy/gpu_check.py. `value` is any JSON value; `ok` is False if a check failed."""
     print(RESULT + json.dumps({"name": name, "value": value, "ok": ok}), flush=True)

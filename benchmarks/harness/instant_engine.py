@@ -1,4 +1,4 @@
-"""An engine that answers at once, so that what is left of a request is the path: HTTP, decoding, queue, JSON."""
+"""An engine that answers at once. With it a benchmark measures the rest of the service: HTTP, decoding, queue, JSON."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from app.inference.engines.base import Outputs
 from model.checkpoint import Checkpoint
 
 
-class AtOnce:
-    """Every class is equally likely, whatever the picture; GOOGLENET_ENGINE=benchmarks.stub:AtOnce."""
+class InstantEngine:
+    """Gives every class the same probability. GOOGLENET_ENGINE=benchmarks.harness.instant_engine:InstantEngine."""
 
     name, precision, temperature, tolerance = "stub", "none", 1.0, 0.0001
-    threshold = 1e9  # there is one, so that the path scores how strange a picture is
+    threshold = 1e9  # with a threshold, the service computes out-of-distribution scores as usual
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         self.device = "cpu"

@@ -1,4 +1,4 @@
-"""A server under test: starting it, what it and everything it started cost, and ending all of it."""
+"""Starts and ends a server under test, and measures the CPU time and memory of it and of all its child processes."""
 
 import http.client
 import json
@@ -13,26 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bodies import Body
+from benchmarks.harness.bodies import Body
 
 START_LIMIT = 120.0
 STOP_LIMIT = 15.0
-MARK = "FASHION_GOOGLENET_BENCHMARK"
-"""In the environment of everything a server starts, so that no daemon of Ray's is missed."""
+MARKER_VARIABLE = "FASHION_GOOGLENET_BENCHMARK"
+"""Environment variable by which every process of a server is found, Ray's daemons included."""
 
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class ServerError(Exception):
-    """The server did not start, or did not answer as it should; the message says how."""
+    """The server did not start, or gave a wrong answer; the message says which."""
 
 
 @dataclass
 class Server:
-    """A running server: where it listens, and its process."""
+    """A running server."""
 
     port: int
-    mark: str
+    marker: str
+    """Value of MARKER_VARIABLE."""
     process: "subprocess.Popen[bytes]"
     log: Path
     start_seconds: float = 0.0
@@ -41,8 +42,8 @@ class Server:
     def __post_init__(self) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def ask(self, path: str, body: Body) -> Any:
-        """The answer's JSON. Raises OSError or http.client.HTTPException, ServerError if the status is not 200."""
+    def post(self, path: str, body: Body) -> Any:
+        """Posts a body and returns the JSON answer. Raises OSError, HTTPException; ServerError for a status but 200."""
         self.connection.request("POST", path, body.data, {"Content-Type": body.content_type})
         response = self.connection.getresponse()
         content = response.read()
@@ -52,45 +53,47 @@ class Server:
         return answer[0] if isinstance(answer, list) else answer
 
     def pids(self) -> list[int]:
-        """Of everything that was started with the server's mark."""
-        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _carries(path, self.mark)]
+        """All processes with the server's marker."""
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _has_marker(path, self.marker)]
 
     def cpu_seconds(self) -> float:
-        """Used so far by the server and its children, in user and system mode."""
-        return sum(_cpu_ticks(pid) for pid in self.pids()) / TICKS
+        """CPU time so far of the server and its children, in user and system mode."""
+        return sum(_cpu_ticks(pid) for pid in self.pids()) / TICKS_PER_SECOND
 
     def peak_bytes(self) -> int:
-        """The sum of each process's largest resident set; pages that processes share count in each."""
+        """Sum of each process's largest resident set. Pages that processes share count in each."""
         return sum(_peak_kib(pid) for pid in self.pids()) << 10
 
 
 @contextmanager
-def running(command: Sequence[str], environment: dict[str, str], path: str, first: Body, log: Path) -> Iterator[Server]:
-    """Starts the server, waits for its first answer to `first`, and ends all of it. Raises ServerError.
+def run_server(
+    command: Sequence[str], environment: dict[str, str], path: str, first: Body, log: Path
+) -> Iterator[Server]:
+    """Starts a server, waits for its answer to `first`, and at the end stops all its processes. Raises ServerError.
 
-    `{port}` in the command and in the environment's values becomes a free port.
+    `{port}` in the command and in the environment's values is replaced by a free port.
     """
     port = free_port()
-    mark = f"{os.getpid()}-{port}"
-    # Compiled modules may be written: without them a start would measure the compiler.
+    marker = f"{os.getpid()}-{port}"
+    # The server may write compiled modules: otherwise each start would compile them again.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     added = {name: value.format(port=port) for name, value in environment.items()}
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
             [part.format(port=port) for part in command],
-            env=inherited | added | {MARK: mark},
+            env=inherited | added | {MARKER_VARIABLE: marker},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(port, mark, process, log)
+    server = Server(port, marker, process, log)
     try:
-        _wait(server, path, first)
+        _wait_for_answer(server, path, first)
         server.start_seconds = time.perf_counter() - started
         yield server
     finally:
-        _end(server)
+        _stop(server)
 
 
 def free_port() -> int:
@@ -99,11 +102,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(server: Server, path: str, first: Body) -> None:
+def _wait_for_answer(server: Server, path: str, first: Body) -> None:
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            server.ask(path, first)
+            server.post(path, first)
             return
         except (OSError, http.client.HTTPException, ServerError):
             server.connection.close()
@@ -112,8 +115,8 @@ def _wait(server: Server, path: str, first: Body) -> None:
     raise ServerError(f"did not start within {START_LIMIT:.0f} s:\n{tail}")
 
 
-def _end(server: Server) -> None:
-    """Asks the server to stop, and kills what has not after a while."""
+def _stop(server: Server) -> None:
+    """Sends SIGTERM, and kills the processes that are left after STOP_LIMIT seconds."""
     server.connection.close()
     if server.process.poll() is None:
         server.process.terminate()
@@ -126,15 +129,15 @@ def _end(server: Server) -> None:
     server.process.wait()
 
 
-def _carries(process: Path, mark: str) -> bool:
+def _has_marker(process: Path, marker: str) -> bool:
     try:
-        return f"{MARK}={mark}\0".encode() in (process / "environ").read_bytes()
-    except OSError:  # gone, or somebody else's
+        return f"{MARKER_VARIABLE}={marker}\0".encode() in (process / "environ").read_bytes()
+    except OSError:  # the process has ended or is another user's
         return False
 
 
 def _cpu_ticks(pid: int) -> int:
-    """Its own and those of its children that have ended."""
+    """CPU ticks of the process and of its ended children."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,0 +1,1 @@
+"""What the benchmarks share: requests, load generators, servers under test, and engines made for measuring."""
