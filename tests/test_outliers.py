@@ -53,7 +53,7 @@ def test_strangers_are_pictures_and_repeat(family: str) -> None:
 
 def test_varied_garments_are_as_many_and_differ() -> None:
     garments = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
-    assert prepared(variants.vary(garments, 0)).shape == (10, 96, 96)
+    assert prepared(variants.make_variants(garments, 0)).shape == (10, 96, 96)
 
 
 def test_the_shipped_detector_tells_garments_from_drawn_strangers(

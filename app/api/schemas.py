@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.preprocess import Ground, Mode, Rotation
+from model.preprocess import BackgroundOption, Mode, Rotation
 
 
 class Options(BaseModel):
@@ -15,7 +15,9 @@ class Options(BaseModel):
         "auto",
         description="native: the picture as it is; photo: trimmed, and negated if it is light; auto: by the picture",
     )
-    background: Ground = Field("auto", description="What is behind the garment, for photo; auto: by the border")
+    background: BackgroundOption = Field(
+        "auto", description="What is behind the garment, for photo; auto: by the border"
+    )
     rotation: Rotation = Field(
         "auto",
         description="auto: where the picture looks like no garment and one of its quarter turns clearly does, that one "

@@ -21,7 +21,7 @@ from app.errors import ServiceError, StartError
 from app.inference.engines import base, choose
 from app.settings import Settings, validation_message
 from model.checkpoint import Checkpoint, CheckpointError
-from model.preprocess import Ground, Mode
+from model.preprocess import BackgroundOption, Mode
 
 SWITCH = 0.0005
 """Seconds after which a thread that decodes lets the engine's, which waits for nothing else."""
@@ -54,7 +54,7 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line on stdout")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Of every class too")] = False,
     mode: Annotated[Mode, typer.Option(help="Preprocessing; auto decides by the picture")] = "auto",
-    background: Annotated[Ground, typer.Option(help="What is behind the garment, for photo")] = "auto",
+    background: Annotated[BackgroundOption, typer.Option(help="What is behind the garment, for photo")] = "auto",
     url: Url = None,
     api_key: ApiKey = None,
     engine: EngineName = None,

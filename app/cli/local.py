@@ -25,7 +25,7 @@ from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
 from app.inference.scores import Scores, righted, score, turns
 from model.checkpoint import Checkpoint
-from model.preprocess import SIZE, Ground, Mode
+from model.preprocess import SIZE, BackgroundOption, Mode
 
 BATCH = 64
 """Pictures that are decoded by one process and then computed together …"""
@@ -53,7 +53,7 @@ class Wanted:
     max_pixels: int
     probabilities: bool
     mode: Mode
-    background: Ground
+    background: BackgroundOption
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from app.inference.quarter_turns import submit_upright
 from app.inference.scores import Scores, score
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
-from model.preprocess import Ground, Mode, Preprocessed, Rotation
+from model.preprocess import BackgroundOption, Mode, Preprocessed, Rotation
 
 if TYPE_CHECKING:  # the path also runs where there is no HTTP
     from app.settings import Settings
@@ -137,7 +137,7 @@ class Classifier:
         self._decoders.shutdown(wait=False)
 
     async def classify(
-        self, data: bytes, mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
+        self, data: bytes, mode: Mode = "auto", background: BackgroundOption = "auto", rotation: Rotation = "auto"
     ) -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
@@ -156,7 +156,7 @@ class Classifier:
         self,
         pictures: Sequence[bytes],
         mode: Mode = "auto",
-        background: Ground = "auto",
+        background: BackgroundOption = "auto",
         rotation: Rotation = "auto",
     ) -> list[Prediction | ServiceError]:
         """Several pictures, in order; an error stands in the place of an unusable one.
@@ -207,7 +207,7 @@ class Classifier:
             self._count(answer)
 
     async def _prepare_or_error(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared | ServiceError:
         try:
             return await self._prepare(data, mode, background, deadline, inline)
@@ -215,7 +215,7 @@ class Classifier:
             return error
 
     async def _prepare(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared:
         """Tiny pictures right here, if `inline`, others in a thread."""
         preprocessed = None
@@ -235,12 +235,12 @@ class Classifier:
         self.metrics.decode_time.observe(seconds)
         return Prepared(preprocessed, seconds)
 
-    def _prepare_tiny(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed | None:
+    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed | None:
         """None for a picture that is better decoded in a thread."""
         picture = open_picture(data, self.settings.max_pixels)
         return prepare(picture, mode, background) if picture.tiny else None
 
-    def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
+    def _prepare_any(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)
         with self._decoding.take(picture.share):
             return prepare(picture, mode, background)
@@ -257,7 +257,7 @@ class Classifier:
             return outcome
         self._count(outcome)
         if degrees:
-            prepared = replace(prepared, preprocessed=prepared.preprocessed.turned(degrees))
+            prepared = replace(prepared, preprocessed=prepared.preprocessed.rotated(degrees))
         return Prediction(prepared, outcome)
 
     def _count(self, answer: Answer[Scores]) -> None:

@@ -33,7 +33,7 @@ def garments(run: Run, train: Split) -> Outputs:
     """What training pictures get, as they are and varied: at most GARMENTS and VARIANTS of them."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED))
     plain, varied = (train.pixels[part] for part in (order[:GARMENTS], order[-VARIANTS:]))
-    pixels = [serving_pixels(plain).numpy(), prepared(variants.vary(varied.numpy(), SEED))]
+    pixels = [serving_pixels(plain).numpy(), prepared(variants.make_variants(varied.numpy(), SEED))]
     return run(np.concatenate(pixels))
 
 
