@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from model.checkpoint import Checkpoint
-from model.predict import runner, serving_pixels
+from model.predict import load_predictor, serving_pixels
 from model.synthetic.sketches.draw import CLASSES, draw_sketches
 
 
@@ -20,5 +20,5 @@ def test_they_are_of_every_class_differ_and_repeat(checkpoint: Checkpoint) -> No
 
 def test_the_shipped_network_knows_garments_in_drawings_it_has_not_seen(checkpoint: Checkpoint) -> None:
     pixels, labels = draw_sketches(300, seed=1_000_003)
-    logits, _ = runner(checkpoint)(serving_pixels(torch.from_numpy(pixels)).numpy())
+    logits, _ = load_predictor(checkpoint)(serving_pixels(torch.from_numpy(pixels)).numpy())
     assert (logits.argmax(1) == labels).mean() > 0.8

@@ -1,19 +1,17 @@
 """Makes realistic uploads from data-set pictures: uint8 [28,28] → the bytes of a file, by named recipes.
 
 Random choices, such as place and size, come from a generator seeded by the recipe's name and the picture's number, so
-every run makes the same files. The corruptions are the families of Fashion-MNIST-C (Weiss and Tonella 2022) at three
-strengths.
+every run makes the same files.
 """
 
 import zlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import ExifTags, Image, ImageFilter, ImageOps
 from PIL.Image import Resampling
 
 from model.synthetic.canvas import (
@@ -29,9 +27,8 @@ from model.synthetic.canvas import (
     encode,
     place_on_canvas,
 )
+from model.synthetic.corruptions import CORRUPTED
 from model.synthetic.scenes import ARRANGED, PADDED, PLOTTED, TURNED
-
-Corruption = Callable[[Image.Image, Generator], Image.Image]
 
 
 def make_upload(recipe: str, picture: NDArray[np.uint8], number: int) -> bytes:
@@ -120,63 +117,6 @@ def _blemished(image: Image.Image, rng: Generator, *, specks: int = 0, frame: in
     return encode(Image.fromarray(page), "PNG")
 
 
-def _corrupted(image: Image.Image, rng: Generator, *, change: Corruption) -> bytes:
-    return encode(change(image, rng), "PNG")
-
-
-def _affine(image: Image.Image, matrix: tuple[float, float, float, float]) -> Image.Image:
-    """Transforms the picture around its centre; what moves in is black."""
-    a, b, c, d = matrix
-    data = (a, b, 13.5 - 13.5 * (a + b) + 0.5 * (1 - a - b), c, d, 13.5 - 13.5 * (c + d) + 0.5 * (1 - c - d))
-    return image.transform(image.size, Image.Transform.AFFINE, data, Resampling.BICUBIC)
-
-
-def _noisy(image: Image.Image, rng: Generator, *, sd: float) -> Image.Image:
-    return Image.fromarray((np.asarray(image) + rng.normal(0, sd, (28, 28))).clip(0, 255).astype(np.uint8))
-
-
-def _saturated(image: Image.Image, rng: Generator, *, amount: float) -> Image.Image:
-    """Gray pictures have no saturation, so the garment is tinted first, as in Fashion-MNIST-C's colour variant."""
-    tinted = ImageOps.colorize(image, "black", "white", mid="steelblue")
-    return ImageEnhance.Color(tinted).enhance(amount)
-
-
-def _blurred(image: Image.Image, rng: Generator, *, radius: float) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(radius))
-
-
-def _sheared(image: Image.Image, rng: Generator, *, by: float) -> Image.Image:
-    return _affine(image, (1, by, 0, 1))
-
-
-def _shrunk(image: Image.Image, rng: Generator, *, to: float) -> Image.Image:
-    return _affine(image, (1 / to, 0, 0, 1 / to))
-
-
-def _rotated(image: Image.Image, rng: Generator, *, degrees: float) -> Image.Image:
-    return image.rotate(degrees, Resampling.BICUBIC)
-
-
-def _brightened(image: Image.Image, rng: Generator, *, by: int) -> Image.Image:
-    return image.point([min(255, v + by) for v in range(256)])
-
-
-def _lower_contrast(image: Image.Image, rng: Generator, *, to: float) -> Image.Image:
-    return image.point([round(128 + to * (v - 128)) for v in range(256)])
-
-
-CORRUPTIONS: dict[str, list[Corruption]] = {
-    "noise": [partial(_noisy, sd=sd) for sd in (10, 25, 45)],
-    "blur": [partial(_blurred, radius=radius) for radius in (0.5, 1, 1.5)],
-    "shear": [partial(_sheared, by=by) for by in (0.1, 0.2, 0.35)],
-    "scale": [partial(_shrunk, to=to) for to in (0.9, 0.75, 0.6)],
-    "rotation": [partial(_rotated, degrees=degrees) for degrees in (5, 12, 25)],
-    "brightness": [partial(_brightened, by=by) for by in (25, 60, 100)],
-    "contrast": [partial(_lower_contrast, to=to) for to in (0.75, 0.5, 0.3)],
-    "saturation": [partial(_saturated, amount=amount) for amount in (0.5, 2, 4)],
-}
-"""By family, at three strengths. The family "inverse" is `negated` in LOSSLESS."""
-
 LOSSLESS: dict[str, Recipe] = {
     "PNG": _unchanged,
     "BMP": partial(_unchanged, format="BMP"),
@@ -247,12 +187,6 @@ OTHERS: dict[str, Recipe] = {
     "light on dark gray": partial(_product_photo, size=(400, 300), background=(48, 48, 48), colour=WHITE),
     "light on navy": partial(_product_photo, size=(400, 300), background=(16, 24, 60), colour=WHITE),
     "dark on mid-gray": partial(_product_photo, size=(400, 300), background=(128, 128, 128)),
-}
-
-CORRUPTED: dict[str, Recipe] = {
-    f"{family} {strength}": partial(_corrupted, change=change)
-    for family, changes in CORRUPTIONS.items()
-    for strength, change in enumerate(changes, 1)
 }
 
 GROUPS: dict[str, tuple[float | None, dict[str, Recipe]]] = {

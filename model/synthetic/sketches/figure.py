@@ -1,4 +1,4 @@
-"""Shapes that drawn garments consist of, and operations on outlines: mirror, round, rotate, thicken."""
+"""Shapes that drawn garments consist of, and operations on outlines: mirrored, round, rotated, thicken."""
 
 from dataclasses import dataclass, field
 
@@ -34,13 +34,13 @@ def maybe_add_pair(rng: Generator, parts: list[Points], chance: float, right: Po
         parts += [right, right * [-1, 1]]
 
 
-def mirror(right: ArrayLike, closed: bool = True) -> Points:
+def mirrored(right: ArrayLike, closed: bool = True) -> Points:
     """The right half of an outline or a line, from its top to its bottom → the whole."""
     half = np.asarray(right, float).reshape(-1, 2)
     return np.vstack([half, half[::-1] * [-1, 1]]) if closed else np.vstack([half[::-1], half * [-1, 1]])
 
 
-def round_corners(points: Points, times: int, share: float = 0.25, closed: bool = True) -> Points:
+def rounded(points: Points, times: int, share: float = 0.25, closed: bool = True) -> Points:
     """Cuts each corner `times` times, at `share` of its sides (Chaikin 1974)."""
     for _ in range(times):
         following = np.roll(points, -1, axis=0)
@@ -49,7 +49,7 @@ def round_corners(points: Points, times: int, share: float = 0.25, closed: bool 
     return points
 
 
-def thicken(path: Points, width: float) -> Points:
+def band(path: Points, width: float) -> Points:
     """A line → the outline of a band of that width."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
@@ -71,7 +71,7 @@ def box(left: float, top: float, right: float, bottom: float) -> Points:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def rotate(points: Points, angle: float) -> Points:
+def rotated(points: Points, angle: float) -> Points:
     """Around the origin, clockwise on the screen, by an angle in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     result: Points = points @ np.array([[cos, sin], [-sin, cos]])

@@ -7,7 +7,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from model.synthetic.drawing import draw_line
-from model.synthetic.sketches.figure import Figure, Points, rotate
+from model.synthetic.sketches.figure import Figure, Points, rotated
 
 CANVAS_SIDE = 256
 """Pixels a side of the canvas; the finished drawing may be smaller."""
@@ -39,12 +39,12 @@ def render(figure: Figure, rng: Generator, angle: float) -> Image.Image:
 def _placed(figure: Figure, rng: Generator, angle: float) -> Figure:
     """The figure in pixels of the canvas, with a margin around it."""
     scale = np.exp(rng.uniform(-0.15, 0.15) * np.array([1, -1]))
-    everything = np.vstack([rotate(shape * scale, angle) for shape in figure.shapes])
+    everything = np.vstack([rotated(shape * scale, angle) for shape in figure.shapes])
     corner, size = everything.min(0), np.ptp(everything, axis=0)
     zoom = CANVAS_SIDE * rng.uniform(0.6, 0.9) / size.max()
 
     def placed(parts: list[Points]) -> list[Points]:
-        return [(rotate(part * scale, angle) - corner - size / 2) * zoom + CANVAS_SIDE / 2 for part in parts]
+        return [(rotated(part * scale, angle) - corner - size / 2) * zoom + CANVAS_SIDE / 2 for part in parts]
 
     return Figure(placed(figure.shapes), placed(figure.patches), placed(figure.lines))
 

@@ -1,9 +1,9 @@
-"""Shoes drawn by rule, from the side, their toes to the right; flip-flops from above."""
+"""Random figures of shoes from the side, with the toes to the right; flip-flops from above."""
 
 import numpy as np
 from numpy.random import Generator
 
-from model.synthetic.sketches.figure import Figure, Points, arc, box, maybe_add, mirror, rotate, round_corners, thicken
+from model.synthetic.sketches.figure import Figure, Points, arc, band, box, maybe_add, mirrored, rotated, rounded
 
 
 def sneaker(rng: Generator) -> Figure:
@@ -13,7 +13,7 @@ def sneaker(rng: Generator) -> Figure:
     upper = [[0.02, low], [0, low - 0.15], [rng.uniform(0.02, 0.07), top], [0.14, top + 0.03]]
     upper += [[tongue[0] - 0.08, top + rng.uniform(0.02, 0.14)], [*tongue], [tongue[0] + 0.04, tongue[1] + 0.01]]
     upper += [[0.65, toe - 0.06], [0.84, toe], [0.98, low - 0.07], [1, low]]
-    figure = Figure([round_corners(np.array(upper), int(rng.integers(1, 3)))])
+    figure = Figure([rounded(np.array(upper), int(rng.integers(1, 3)))])
     sole = _sole(rng, low, rng.uniform(0.05, 0.14))
     figure.shapes.append(sole)
     maybe_add(rng, figure.patches, 0.6, sole)
@@ -42,7 +42,7 @@ def ankle_boot(rng: Generator) -> Figure:
     upper = [[0.03, tall], [0.02 + lean / 2, instep], [lean, 0], [lean + front, rng.uniform(-0.04, 0.06)]]
     upper += [[front, instep], [0.68, instep + 0.12], [0.9, tall - 0.23], [0.99, tall - 0.1], [0.99, tall]]
     outline = np.array(upper)
-    figure = Figure([round_corners(outline, int(rng.integers(1, 3))) if rng.random() < 0.7 else outline])
+    figure = Figure([rounded(outline, int(rng.integers(1, 3))) if rng.random() < 0.7 else outline])
     thick = rng.uniform(0.05, 0.13)
     if rng.random() < 0.45:  # a heel of its own
         heel, wide = rng.uniform(0.07, 0.3), rng.uniform(0.08, 0.35)
@@ -56,6 +56,14 @@ def ankle_boot(rng: Generator) -> Figure:
         maybe_add(rng, figure.patches, 0.5, sole)
         if rng.random() < 0.3:
             figure.shapes += [box(x, tall, x + 0.11, tall + thick + 0.06) for x in np.linspace(0.03, 0.86, 5)]
+    _add_fastening(rng, figure, front, instep, tall)
+    maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.3, box(lean, 0, lean + front, 0.1))
+    maybe_add(rng, figure.lines, 0.3, np.array([[0.75, tall - 0.25], [0.7, tall]]))
+    return figure
+
+
+def _add_fastening(rng: Generator, figure: Figure, front: float, instep: float, tall: float) -> None:
+    """Adds an ankle boot's laces or elastic sides."""
     if rng.random() < 0.5:
         steps = np.linspace(0.12, instep + 0.08, int(rng.integers(2, 6)))
         reach = rng.uniform(0.12, 0.25)
@@ -65,9 +73,6 @@ def ankle_boot(rng: Generator) -> Figure:
         elastic = np.array([[0.13, 0], [0.33, 0], [0.26, instep], [0.17, instep]])
         maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.5, elastic)
         maybe_add(rng, figure.lines, 0.3, np.array([[0, instep + 0.1], [0.45, instep + 0.1]]))
-    maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.3, box(lean, 0, lean + front, 0.1))
-    maybe_add(rng, figure.lines, 0.3, np.array([[0.75, tall - 0.25], [0.7, tall]]))
-    return figure
 
 
 def sandal(rng: Generator) -> Figure:
@@ -95,17 +100,17 @@ def _flip_flops(rng: Generator) -> Figure:
         right = [[0.1, 0], [0.19, 0.15], [0.16, 0.5], [0.15, 0.85], [0.08, 1]]
         strap = [[-0.16, 0.55], [-0.02, 0.2], [0.02, 0.2], [0.16, 0.55], [0, 0.3]]
         place = np.array([x, rng.uniform(-0.15, 0.15) * (x > 0)])
-        figure.shapes.append(rotate(round_corners(mirror(right), 2), np.sign(x) * tilt) + place)
+        figure.shapes.append(rotated(rounded(mirrored(right), 2), np.sign(x) * tilt) + place)
         where = figure.patches if rng.random() < 0.6 else figure.lines
-        where.append(rotate(np.array(strap), np.sign(x) * tilt) + place)
+        where.append(rotated(np.array(strap), np.sign(x) * tilt) + place)
     return figure
 
 
 def _high_heel(rng: Generator) -> Figure:
     high = rng.uniform(0.35, 0.7)
     bed = np.array([[0.02, 0.95 - high], [0.25, 1 - high * 0.8], [0.6, 0.93], [0.78, 0.96], [1, 0.95]])
-    bed = round_corners(bed, 2, closed=False)
-    figure = Figure([thicken(bed, rng.uniform(0.05, 0.1))])
+    bed = rounded(bed, 2, closed=False)
+    figure = Figure([band(bed, rng.uniform(0.05, 0.1))])
     wide = rng.choice([0.04, 0.06, 0.12])
     if rng.random() < 0.25:  # wedge
         figure.shapes.append(np.vstack([bed, [[1, 1.02], [0.03, 1.02]]]))
@@ -116,12 +121,10 @@ def _high_heel(rng: Generator) -> Figure:
         if rng.random() < 0.65 or a > 0.6:
             foot = [np.interp(x, bed[:, 0], bed[:, 1]) for x in (a, b)]
             middle = [(a + b) / 2, min(foot) - up * rng.uniform(0.7, 1.1)]
-            figure.shapes.append(
-                thicken(round_corners(np.array([[a, foot[0]], middle, [b, foot[1]]]), 2, closed=False), strap)
-            )
+            figure.shapes.append(band(rounded(np.array([[a, foot[0]], middle, [b, foot[1]]]), 2, closed=False), strap))
     if rng.random() < 0.7:  # about the ankle
         ring = arc(0.13, 0.82 - high - 0.1, 0.15, 0.06, 0, 2 * np.pi)
-        figure.shapes += [thicken(ring, strap * 0.7), thicken(np.array([[0.02, 0.96 - high], [0, 0.7 - high]]), strap)]
+        figure.shapes += [band(ring, strap * 0.7), band(np.array([[0.02, 0.96 - high], [0, 0.7 - high]]), strap)]
     return figure
 
 
@@ -132,10 +135,10 @@ def _strappy(rng: Generator) -> Figure:
         if rng.random() < 0.65 or a == 0.6:
             high = high * rng.uniform(0.8, 1.2)
             path = np.array([[a, low], [(a + b) / 2 - 0.1, low - high], [b - 0.05, low]])
-            figure.shapes.append(thicken(round_corners(path, 2, closed=False), strap))
+            figure.shapes.append(band(rounded(path, 2, closed=False), strap))
     if rng.random() < 0.75:
         back = np.array([[0.03, low], [0.02, low - 0.3], [0.2, low - 0.4], [0.42, low - 0.33], [0.45, low - 0.15]])
-        figure.shapes.append(thicken(round_corners(back, 1, closed=False), strap))
+        figure.shapes.append(band(rounded(back, 1, closed=False), strap))
     maybe_add(rng, figure.patches, 0.4, figure.shapes[0])
     maybe_add(rng, figure.patches, 0.3, box(0.3, low - 0.38, 0.38, low - 0.3))
     return figure
@@ -147,4 +150,4 @@ def _sole(rng: Generator, low: float, thick: float) -> Points:
     top = [[-0.01, low], [0.5, low + rng.uniform(-0.01, 0.02)], [0.85, low], [1.01, low - lift]]
     bottom = [[0.98, low + thick - lift], [0.8, low + thick], [0.05, low + thick], [-0.02 - heel, low + thick - 0.02]]
     slab = np.array([*top, *bottom])
-    return round_corners(slab, 1, share=0.2)
+    return rounded(slab, 1, share=0.2)
