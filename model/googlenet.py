@@ -62,13 +62,9 @@ class GoogLeNet(nn.Module):
         self.head = nn.Linear(1024, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages().values():
+        for stage in self.children():
             x = stage(x)
         return x
-
-    def stages(self) -> dict[str, nn.Module]:
-        """The five stages and the head by name, in the order of the forward pass."""
-        return dict(self.named_children())
 
     def feature_maps(self, x: Tensor, start: int = 0) -> Tensor:
         """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32].
@@ -116,7 +112,7 @@ class GoogLeNet(nn.Module):
         x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
         training, summary = self.training, []
         self.eval()  # one picture is too few for batch statistics
-        for name, stage in self.stages().items():
+        for name, stage in self.named_children():
             x = stage(x)
             summary.append((name, tuple(x.shape)))
         self.train(training)

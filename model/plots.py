@@ -39,10 +39,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], path: Pat
 
 
 def reliability(diagrams: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
-    """Reliability diagram: accuracy and number of pictures by confidence.
-
-    Each diagram is a list of bins: number of pictures, mean confidence, accuracy.
-    """
+    """Reliability diagrams of bins: number of pictures, mean confidence, accuracy."""
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(5.5, 6), layout="constrained", sharex=True, height_ratios=(3, 1)
     )

@@ -28,7 +28,7 @@ MAX_FRAME_WIDTH = 2
 """Pixels of the small copy: a bar this thin is a frame, not a bar."""
 
 MIN_RECTANGLE_COVERAGE = 0.995
-"""Share of a drawn rectangle's box that is set once its holes are filled."""
+"""Share of a mere rectangle's box that is set once its holes are filled. It is no object in front of a background."""
 
 MIN_BODY_SHARE = 0.8
 """Share of the whole figure's box that the rectangle has; the rest are tick labels."""
@@ -157,19 +157,14 @@ def shows_object(image: Image.Image) -> bool:
     background = scene.background
     if scene.mask is None or len(background.coefficients) > 1 or background.border_share < MIN_BACKGROUND_SHARE:
         return False
-    if _is_rectangle(scene.mask):  # bold lines around a rectangle, or a slit in it
-        return False
     left, top, right, bottom = bounding_box(scene.mask)
+    if fill_holes(scene.mask)[top:bottom, left:right].mean() >= MIN_RECTANGLE_COVERAGE:
+        return False
     height, width = scene.mask.shape
     share = scene.mask.mean()
     touches_side = left == 0 or top == 0 or right == width or bottom == height
     detached = not touches_side and max((right - left) / width, (bottom - top) / height) >= DETACHED_EXTENT
     return bool((DETACHED_SHARE if detached else FOREGROUND_SHARE[0]) <= share <= FOREGROUND_SHARE[1])
-
-
-def _is_rectangle(mask: Mask) -> bool:
-    left, top, right, bottom = bounding_box(mask)
-    return bool(fill_holes(mask)[top:bottom, left:right].mean() >= MIN_RECTANGLE_COVERAGE)
 
 
 def _refine(scene: Scene, page: Background, coarse: Box) -> Box:

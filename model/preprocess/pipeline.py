@@ -14,13 +14,7 @@ from PIL import Image
 from model.preprocess.badge import find_badge
 from model.preprocess.panel import find_panel
 from model.preprocess.photo import process_photo
-from model.preprocess.pixel_formats import (
-    apply_exif_orientation,
-    composite_on_white,
-    is_scaled_to_one,
-    scale_to_255,
-    to_gray,
-)
+from model.preprocess.pixel_formats import composite_on_white, is_scaled_to_one, make_upright, scale_to_255, to_gray
 from model.preprocess.scene import BLACK_LEVEL, SIZE, Scene, segment
 from model.preprocess.silhouette import Box
 
@@ -77,7 +71,7 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: BackgroundOp
 
     Raises ValueError for a colour mode that cannot be converted to gray.
     """
-    image = apply_exif_orientation(image)
+    image = make_upright(image)
     scaled_to_one = is_scaled_to_one(image)
     if mode == "native":
         result = _native_result(image, native(image))

@@ -13,7 +13,7 @@ MAX_SAMPLED_SIDE = 32
 """Larger pictures are first tested for 0 and 1 on a few of their pixels."""
 
 
-def apply_exif_orientation(image: Image.Image) -> Image.Image:
+def make_upright(image: Image.Image) -> Image.Image:
     """Rotates and mirrors the picture as its EXIF orientation says."""
     image.load()  # a PNG may have its EXIF data behind the pixels
     if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:

@@ -13,8 +13,7 @@ Colour = tuple[int, int, int]
 Recipe = Callable[[Image.Image, Generator], bytes]
 """Makes the bytes of a file from a data-set picture."""
 
-BLACK, WHITE, OFF_WHITE, GRAY, BEIGE = (0, 0, 0), (255, 255, 255), (245, 245, 245), (222, 222, 222), (236, 226, 208)
-BLUE, RED, YELLOW = (30, 60, 140), (190, 30, 45), (220, 180, 40)
+BLACK, WHITE, GRAY, BLUE, RED = (0, 0, 0), (255, 255, 255), (222, 222, 222), (30, 60, 140), (190, 30, 45)
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:

@@ -13,7 +13,7 @@ from model.synthetic.canvas import Recipe, encode
 Corruption = Callable[[Image.Image, Generator], Image.Image]
 
 
-def _affine(image: Image.Image, matrix: tuple[float, float, float, float]) -> Image.Image:
+def _transformed(image: Image.Image, rng: Generator, *, matrix: tuple[float, float, float, float]) -> Image.Image:
     """Transforms the picture around its centre; what moves in is black."""
     a, b, c, d = matrix
     data = (a, b, 13.5 - 13.5 * (a + b) + 0.5 * (1 - a - b), c, d, 13.5 - 13.5 * (c + d) + 0.5 * (1 - c - d))
@@ -32,14 +32,6 @@ def _saturated(image: Image.Image, rng: Generator, *, amount: float) -> Image.Im
 
 def _blurred(image: Image.Image, rng: Generator, *, radius: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(radius))
-
-
-def _sheared(image: Image.Image, rng: Generator, *, by: float) -> Image.Image:
-    return _affine(image, (1, by, 0, 1))
-
-
-def _shrunk(image: Image.Image, rng: Generator, *, to: float) -> Image.Image:
-    return _affine(image, (1 / to, 0, 0, 1 / to))
 
 
 def _rotated(image: Image.Image, rng: Generator, *, degrees: float) -> Image.Image:
@@ -61,8 +53,8 @@ def _corrupted(image: Image.Image, rng: Generator, *, change: Corruption) -> byt
 CORRUPTIONS: dict[str, list[Corruption]] = {
     "noise": [partial(_noisy, sd=sd) for sd in (10, 25, 45)],
     "blur": [partial(_blurred, radius=radius) for radius in (0.5, 1, 1.5)],
-    "shear": [partial(_sheared, by=by) for by in (0.1, 0.2, 0.35)],
-    "scale": [partial(_shrunk, to=to) for to in (0.9, 0.75, 0.6)],
+    "shear": [partial(_transformed, matrix=(1, by, 0, 1)) for by in (0.1, 0.2, 0.35)],
+    "scale": [partial(_transformed, matrix=(1 / to, 0, 0, 1 / to)) for to in (0.9, 0.75, 0.6)],
     "rotation": [partial(_rotated, degrees=degrees) for degrees in (5, 12, 25)],
     "brightness": [partial(_brightened, by=by) for by in (25, 60, 100)],
     "contrast": [partial(_lower_contrast, to=to) for to in (0.75, 0.5, 0.3)],

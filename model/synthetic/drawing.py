@@ -42,14 +42,14 @@ STROKES = (_straight, _straight, _bezier, _arc)
 """Functions from four control points, [4,2], to a path, [n,2]; straight lines are twice as likely."""
 
 
-def random_polygon(rng: Generator) -> NDArray[np.float64]:
-    """Corners of a round, regular, star-shaped or irregular polygon of radius 1, float [n,2]."""
-    corners = int(rng.choice([3, 4, 4, 5, 6, 8, 40]))
-    steps = np.sort(rng.random(corners)) if rng.random() < 0.3 else np.arange(corners) / corners
+def polygon(rng: Generator) -> NDArray[np.float64]:
+    """Random corners of a round, regular, star-shaped or irregular polygon of radius 1, float [n,2]."""
+    count = int(rng.choice([3, 4, 4, 5, 6, 8, 40]))
+    steps = np.sort(rng.random(count)) if rng.random() < 0.3 else np.arange(count) / count
     angles = 2 * np.pi * (steps + rng.random())
-    radii = np.where(np.arange(corners) % 2, rng.uniform(0.3, 0.6), 1) if rng.random() < 0.3 else np.ones(corners)
-    polygon: NDArray[np.float64] = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-    return polygon
+    radii = np.where(np.arange(count) % 2, rng.uniform(0.3, 0.6), 1) if rng.random() < 0.3 else np.ones(count)
+    points: NDArray[np.float64] = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+    return points
 
 
 def dead_leaves(rng: Generator, side: int) -> Picture:

@@ -12,16 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from model.synthetic.drawing import (
-    STROKES,
-    Picture,
-    clip,
-    dead_leaves,
-    draw_line,
-    power_law_noise,
-    random_polygon,
-    stretch,
-)
+from model.synthetic.drawing import STROKES, Picture, clip, dead_leaves, draw_line, polygon, power_law_noise, stretch
 
 SIZES = (28, 28, 28, 40, 64, 96, 128, 200)
 """Possible sizes of a picture, in pixels; the data set's own size is the most frequent."""
@@ -53,7 +44,7 @@ def strokes(rng: Generator, garments: NDArray[np.uint8]) -> Picture:
         draw_line(pen, path, width)
         end = path[-1]
     rotated = image.rotate(rng.normal(0, 12), Image.Resampling.BILINEAR)
-    return _to_picture(rotated) * _random_brightness(rng)
+    return _to_picture(rotated) * rng.uniform(0.5, 1)
 
 
 def shapes(rng: Generator, garments: NDArray[np.uint8]) -> Picture:
@@ -63,7 +54,7 @@ def shapes(rng: Generator, garments: NDArray[np.uint8]) -> Picture:
     for _ in range(rng.choice([1, 1, 2, 3, 5])):
         centre = CANVAS_SIDE * (0.5 + rng.normal(0, 0.12, 2))
         radius = CANVAS_SIDE * rng.uniform(0.06, 0.5)
-        corners = random_polygon(rng) * radius * np.array([1, rng.uniform(0.4, 1.6)]) + centre
+        corners = polygon(rng) * radius * np.array([1, rng.uniform(0.4, 1.6)]) + centre
         gray = int(rng.uniform(60, 256))
         if rng.random() < 0.6:
             pen.polygon([tuple(point) for point in corners], fill=gray)
@@ -87,7 +78,7 @@ def surfaces(rng: Generator, garments: NDArray[np.uint8]) -> Picture:
         return cells if rng.random() < 0.5 else stretch(np.sqrt(nearest[..., 1]) - np.sqrt(nearest[..., 0]))
     if kind == 2:
         field = power_law_noise(rng, side, rng.uniform(2.5, 4))
-        return (field > np.quantile(field, rng.uniform(0.3, 0.85))).astype(np.float32) * _random_brightness(rng)
+        return (field > np.quantile(field, rng.uniform(0.3, 0.85))).astype(np.float32) * rng.uniform(0.5, 1)
     angle, waves = rng.uniform(0, np.pi), rng.uniform(3, 14)
     wave = np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6) * (x * y))
     return stretch(np.sign(wave) if rng.random() < 0.5 else wave)
@@ -173,9 +164,8 @@ FAMILIES: dict[str, Family] = {
 
 def _as_uploaded(picture: Picture, rng: Generator) -> Image.Image:
     """The picture in a random size, polarity, sharpness and contrast."""
-    image = Image.fromarray(
-        (255 * picture * rng.uniform(0.5, 1)).astype(np.uint8) if rng.random() < 0.3 else _to_uint8(picture)
-    )
+    contrast = rng.uniform(0.5, 1) if rng.random() < 0.3 else 1
+    image = Image.fromarray((255 * picture * contrast).astype(np.uint8))
     side = int(rng.choice(SIZES))
     image = image.resize((side, side), Image.Resampling.BOX if side < image.width else Image.Resampling.BICUBIC)
     if rng.random() < 0.2:
@@ -183,13 +173,5 @@ def _as_uploaded(picture: Picture, rng: Generator) -> Image.Image:
     return image.point(lambda v: 255 - v) if rng.random() < 0.4 else image
 
 
-def _random_brightness(rng: Generator) -> float:
-    return float(rng.uniform(0.5, 1))
-
-
 def _to_picture(image: Image.Image) -> Picture:
     return clip(np.asarray(image) / 255)
-
-
-def _to_uint8(picture: Picture) -> NDArray[np.uint8]:
-    return (255 * np.clip(picture, 0, 1)).astype(np.uint8)

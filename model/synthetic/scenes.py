@@ -24,11 +24,8 @@ def _rotated(image: Image.Image, rng: Generator, *, degrees: int) -> bytes:
 
 def _rotated_photo(image: Image.Image, rng: Generator, *, degrees: int, **canvas_options: Any) -> bytes:
     """A rotated JPEG that has lost its EXIF orientation."""
-    return encode(
-        place_on_canvas(image, rng, size=(300, 400), **canvas_options).transpose(QUARTER_TURNS[degrees]),
-        "JPEG",
-        quality=85,
-    )
+    photo = place_on_canvas(image, rng, size=(300, 400), **canvas_options)
+    return encode(photo.transpose(QUARTER_TURNS[degrees]), "JPEG", quality=85)
 
 
 def _padded(

@@ -14,19 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFilter, ImageOps
 from PIL.Image import Resampling
 
-from model.synthetic.canvas import (
-    BEIGE,
-    BLACK,
-    BLUE,
-    GRAY,
-    OFF_WHITE,
-    RED,
-    WHITE,
-    YELLOW,
-    Recipe,
-    encode,
-    place_on_canvas,
-)
+from model.synthetic.canvas import BLACK, BLUE, GRAY, RED, WHITE, Recipe, encode, place_on_canvas
 from model.synthetic.corruptions import CORRUPTED
 from model.synthetic.scenes import ARRANGED, PADDED, PLOTTED, TURNED
 
@@ -148,9 +136,9 @@ CANVASES: dict[str, Recipe] = {
     "white 900×200": partial(_product_photo, size=(900, 200)),
     "white 150×700": partial(_product_photo, size=(150, 700)),
     "white, small": partial(_product_photo, size=(640, 480), share=(0.12, 0.3)),
-    "off-white 400×300": partial(_product_photo, size=(400, 300), background=OFF_WHITE),
+    "off-white 400×300": partial(_product_photo, size=(400, 300), background=(245, 245, 245)),
     "light gray 400×300": partial(_product_photo, size=(400, 300), background=GRAY),
-    "beige 400×300": partial(_product_photo, size=(400, 300), background=BEIGE),
+    "beige 400×300": partial(_product_photo, size=(400, 300), background=(236, 226, 208)),
     **{
         f"JPEG {q}": partial(_product_photo, format="JPEG", size=(400, 300), options={"quality": q})
         for q in (95, 85, 75)
@@ -182,7 +170,7 @@ OTHERS: dict[str, Recipe] = {
     "frame": partial(_blemished, frame=2),
     "blue on white": partial(_product_photo, size=(400, 300), colour=BLUE),
     "red on white": partial(_product_photo, size=(400, 300), colour=RED),
-    "yellow on white": partial(_product_photo, size=(400, 300), colour=YELLOW),
+    "yellow on white": partial(_product_photo, size=(400, 300), colour=(220, 180, 40)),
     "light on black": partial(_product_photo, size=(400, 300), background=BLACK, colour=WHITE),
     "light on dark gray": partial(_product_photo, size=(400, 300), background=(48, 48, 48), colour=WHITE),
     "light on navy": partial(_product_photo, size=(400, 300), background=(16, 24, 60), colour=WHITE),

@@ -1,6 +1,6 @@
 """Renders a figure in a random style: flat, outlined or in tones."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -49,8 +49,7 @@ def _placed(figure: Figure, rng: Generator, angle: float) -> Figure:
     return Figure(placed(figure.shapes), placed(figure.patches), placed(figure.lines))
 
 
-@dataclass(frozen=True)
-class _Style:
+class _Style(NamedTuple):
     """How a figure is drawn; tones are gray levels of 0–255, widths are pixels."""
 
     name: str
