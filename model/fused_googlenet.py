@@ -17,7 +17,7 @@ class FusedInception(nn.Module):
     def __init__(self, block: Inception) -> None:
         super().__init__()
         (reduction2, conv2), (reduction3, conv3) = block.branch2, block.branch3
-        sources = [_convolution(layer) for layer in (block.branch1, reduction2, reduction3)]
+        sources = [_plain_convolution(layer) for layer in (block.branch1, reduction2, reduction3)]
         self.channels = [source.out_channels for source in sources]
         fused = Convolution(sources[0].in_channels, sum(self.channels), 1)
         fused.conv.load_state_dict(
@@ -44,7 +44,7 @@ def fuse_branches(network: GoogLeNet) -> GoogLeNet:
     return fused.eval()
 
 
-def _convolution(layer: nn.Module) -> nn.Conv2d:
+def _plain_convolution(layer: nn.Module) -> nn.Conv2d:
     if not isinstance(layer, Convolution) or layer.norm is not None:
         raise ValueError("only the plain net can be fused: fold its batch normalisation first")
     return layer.conv

@@ -96,9 +96,8 @@ class GoogLeNet(nn.Module):
         scale and shift that undo them. Filters are scaled to length 1; normalisation makes their length arbitrary.
         """
         net = GoogLeNet(self.classes, batch_norm=True).to(x.device)
-        hooks = [
-            target.unfold_from(source.conv) for source, target in zip(*map(_convolutions, (self, net)), strict=True)
-        ]
+        pairs = zip(_convolutions(self), _convolutions(net), strict=True)
+        hooks = [target.unfold_from(source.conv) for source, target in pairs]
         net.head.load_state_dict(self.head.state_dict())
         net.eval()(x)
         for hook in hooks:
@@ -107,7 +106,7 @@ class GoogLeNet(nn.Module):
 
     @torch.no_grad()
     def layer_summary(self, shape: tuple[int, int, int, int] = (1, 1, 96, 96)) -> list[tuple[str, tuple[int, ...]]]:
-        """Name and output shape of each stage for an input of `shape`, six pairs."""
+        """Name and output shape of the five stages and the head for an input of `shape`."""
         parameter = next(self.parameters())
         x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
         training, summary = self.training, []
@@ -179,9 +178,9 @@ class Convolution(nn.Module):
         return {"weight": weight.detach(), "bias": bias.detach()}
 
     def unfold_from(self, plain: nn.Conv2d) -> RemovableHandle:
-        """Copies a plain convolution; the next batch sets the normalisation's statistics. Then remove the hook.
+        """Copies a plain convolution. A hook then adopts the next batch's statistics; the caller removes it after that.
 
-        Raises ValueError without a normalisation here or a bias there.
+        Raises ValueError if there is no normalisation, or if the plain convolution has no bias.
         """
         norm = self.norm
         if norm is None or plain.bias is None:

@@ -86,8 +86,8 @@ def _round_photo(image: Image.Image, rng: Generator) -> bytes:
 def _wall_and_floor(image: Image.Image, rng: Generator, *, colour: Colour = BLACK) -> bytes:
     """A garment in front of a wall, standing on a floor of another gray."""
     width, height = 400, 300
-    tones = np.arange(120, 256, 15) if colour == BLACK else np.arange(30, 166, 15)
-    floor, wall = sorted(int(level) for level in rng.choice(tones, 2, replace=False))
+    grays = np.arange(120, 256, 15) if colour == BLACK else np.arange(30, 166, 15)
+    floor, wall = sorted(int(level) for level in rng.choice(grays, 2, replace=False))
     page = Image.new("RGB", (width, height), (wall,) * 3)
     side = round(height * rng.uniform(0.55, 0.8))
     x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
