@@ -1,10 +1,9 @@
-"""A trained network in one safetensors file that says everything needed to serve it.
+"""A checkpoint: one safetensors file with a trained network and everything needed to serve it.
 
-Tensors: the folded network's weights in half precision under `network.`, the out-of-distribution
-detector's under `detector.`, and the golden pictures with the probabilities they must get. Metadata:
-classes, input size, normalisation, temperature, threshold, how it was trained and how well it does. A
-digest over all of it refuses a file in which one bit has changed; nothing is ever unpickled. Needs
-neither torch nor the network, so any engine or tool can read it.
+Tensors: the folded network's weights in half precision, prefix `network.`; the out-of-distribution detector's,
+prefix `detector.`; golden pictures and their expected probabilities. Metadata: classes, input size, normalisation,
+temperature, threshold, training, accuracy. A SHA-256 digest covers all of it, and a damaged file is refused. Reading
+a checkpoint needs no torch and unpickles nothing.
 """
 
 import hashlib
@@ -28,29 +27,29 @@ FORMAT = "fashion-googlenet/1"
 
 
 class CheckpointError(Exception):
-    """The file is missing, damaged or not a checkpoint of ours; the message says which."""
+    """The file is missing, damaged or not a supported checkpoint; the message says which."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with the weights, as JSON."""
+    """The checkpoint's metadata, stored as JSON."""
 
     name: str
     classes: tuple[str, ...]
     mean: float
-    """Subtracted from pixels scaled to 0–1, before …"""
+    """Mean of the pixels, 0–1; the network's input is (pixel / 255 - mean) / std."""
     std: float
-    """… dividing by this."""
+    """Standard deviation of the pixels, 0–1."""
     accuracy: dict[str, float]
-    """Fraction of pictures right, by split: validation (what was chosen by) and test (only reported)."""
+    """Accuracy by split, 0–1: validation (used to choose) and test (only reported)."""
     training: dict[str, Any]
-    """Recipe, seed, data checksums, git commit, versions: what it takes to train it again."""
+    """Recipe, seed, data checksums, git commit, versions: everything needed to repeat the training."""
     temperature: float = 1.0
-    """Logits are divided by this before softmax …"""
+    """Logits are divided by this before softmax, once label smoothing has been removed."""
     smoothing: float = 0.0
-    """… after this label smoothing, which the network was trained with, was taken out of them."""
+    """The label smoothing that the network was trained with, and that is removed from its logits."""
     threshold: float | None = None
-    """Pictures the detector scores higher are out of distribution; None where there is no detector."""
+    """Pictures with a higher detector score are out of distribution; None without a detector."""
     architecture: str = "GoogLeNet"
     input_size: int = preprocess.SIZE
     preprocessing: int = preprocess.VERSION
@@ -58,12 +57,12 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Golden:
-    """Pictures with known answers: what any engine must give for this checkpoint."""
+    """Pictures with the probabilities that every engine must compute for them."""
 
     pixels: NDArray[np.uint8]
     """[k,96,96]."""
     probabilities: NDArray[np.float32]
-    """[k,classes], computed in single precision by the plain network."""
+    """[k,classes], computed in single precision by the plain net."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,17 @@ class Checkpoint:
     """Weights, golden pictures and metadata; `version` is the file's digest."""
 
     weights: dict[str, NDArray[np.generic]]
+    """The network's, by name; float16."""
     golden: Golden
     metadata: Metadata
     detector: Detector | None = None
-    """None where there was too little to fit one on."""
+    """None if there was too little data to fit one."""
     file: Path = Path()
-    """Where it was read from; its exports lie beside it."""
+    """The file that was read; the exports are in the same folder."""
     version: str = ""
 
     def save(self, path: Path) -> None:
-        """Writes the file atomically: it is there whole or not at all."""
+        """Writes the file atomically: complete or not at all."""
         tensors = self._tensors()
         metadata = {"format": FORMAT, "metadata": json.dumps(asdict(self.metadata), ensure_ascii=False)}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +92,8 @@ class Checkpoint:
     def load(cls, path: Path) -> "Checkpoint":
         """Reads and verifies the file.
 
-        Raises CheckpointError if it is missing, damaged, of another format, or made for another
-        preprocessing than this package's.
+        Raises CheckpointError if it is missing, damaged, of another format, or made for another architecture, input
+        size or version of the preprocessing.
         """
         tensors, stored = _read(path)
         digest = stored.pop("digest", "")
@@ -110,12 +110,12 @@ class Checkpoint:
                 f"{metadata.preprocessing}; this is GoogLeNet, {preprocess.SIZE} px, preprocessing {preprocess.VERSION}"
             )
         golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
-        parts = _under("detector.", tensors)
+        parts = _with_prefix("detector.", tensors)
         detector = Detector(**parts) if parts else None
-        return cls(_under("network.", tensors), golden, metadata, detector, path, digest)
+        return cls(_with_prefix("network.", tensors), golden, metadata, detector, path, digest)
 
-    def substance(self) -> str:
-        """Digest of what answers depend on: all but the name, how it was trained, how good it is and for what input."""
+    def serving_digest(self) -> str:
+        """SHA-256 of everything that answers depend on: not the name, accuracy, training or preprocessing version."""
         metadata = replace(self.metadata, name="", accuracy={}, training={}, preprocessing=0)
         return _digest(self._tensors(), {"metadata": json.dumps(asdict(metadata), ensure_ascii=False)})
 
@@ -124,15 +124,15 @@ class Checkpoint:
         detector = {} if self.detector is None else {f"detector.{name}": a for name, a in vars(self.detector).items()}
         golden = {"golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
         tensors = {**weights, **detector, **golden}
-        return {name: np.ascontiguousarray(array) for name, array in tensors.items()}  # as safetensors writes them
+        return {name: np.ascontiguousarray(array) for name, array in tensors.items()}  # safetensors needs this
 
 
 def graph_file(checkpoint_file: Path, graph: str) -> Path:
-    """Where an exported graph of a checkpoint is: openvino or openvino-int8, both written by model.export."""
+    """The file of a checkpoint's exported graph; `graph` is openvino or openvino-int8, as model.export writes them."""
     return checkpoint_file.with_suffix(f".{graph}.xml")
 
 
-def _under(prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _with_prefix(prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -147,7 +147,7 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 
 def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
-    """SHA-256 over names, types, shapes, contents and metadata, in a fixed order."""
+    """SHA-256 of metadata and tensors: names, types, shapes and contents, in a fixed order."""
     sha256 = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha256.update(f"{name} {tensor.dtype} {tensor.shape}".encode())

@@ -1,8 +1,7 @@
-"""Fashion-MNIST, or an ImageFolder tree of your own, whole in memory as uint8.
+"""Loads Fashion-MNIST, or an ImageFolder tree of other pictures, into memory as uint8.
 
-Fashion-MNIST: Xiao, Rasul and Vollgraf 2017, 60,000 training and 10,000 test pictures, 28×28, ten
-classes, MIT licence. The test set is only ever reported: validation pictures are taken from the
-training set, by a split that is the same for everybody.
+Fashion-MNIST: Xiao, Rasul and Vollgraf 2017, 60,000 training and 10,000 test pictures, 28×28, ten classes, MIT
+licence. The test set is only reported. The validation set is a fixed random part of the training set.
 """
 
 import gzip
@@ -30,10 +29,10 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""Of the decompressed bytes: the archives differ from one distributor to the next."""
+"""Of the decompressed files: the archives differ between distributors."""
 
 VALIDATION_SEED = 20170825
-"""Of the split into training and validation pictures: the day the data set was published."""
+"""Seed of the split into training and validation pictures: the day on which the data set was published."""
 
 
 class DataError(Exception):
@@ -42,7 +41,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Split:
-    """pixels uint8 [n,h,w] and labels int64 [n]."""
+    """Pixels uint8 [n,h,w] and labels int64 [n]."""
 
     pixels: Tensor
     labels: Tensor
@@ -73,11 +72,11 @@ class Dataset:
 def load(directory: Path | None = None) -> Dataset:
     """Fashion-MNIST (55,000/5,000/10,000), or the ImageFolder tree in `directory`.
 
-    Looks in `directory`; without one in data/, then in Debian's package dataset-fashion-mnist, and at
-    last lets torchvision download to data/. An ImageFolder tree has a folder a class, either directly
-    (split 80/10/10 by a fixed seed) or under train/ and test/ (a tenth of train/ becomes validation).
+    Without a `directory`, data/ and Debian's package dataset-fashion-mnist are tried, then torchvision downloads to
+    data/. An ImageFolder tree has one folder for each class, either directly (split 80/10/10 by a fixed seed) or in
+    train/ and test/ (a tenth of train/ becomes the validation set).
 
-    Raises DataError if nothing usable is there.
+    Raises DataError if no usable data is found.
     """
     if directory is not None:
         source = _find_files(directory)
@@ -90,7 +89,7 @@ def load(directory: Path | None = None) -> Dataset:
 
 
 def _find_files(directory: Path) -> Path | None:
-    """The folder with Fashion-MNIST's four files, plain or gzipped: `directory` or torchvision's place below it."""
+    """The folder with Fashion-MNIST's files, plain or gzipped: `directory`, or torchvision's subfolder in it."""
     for folder in (directory, directory / "FashionMNIST" / "raw"):
         if any((folder / (name + suffix)).exists() for name in SHA256 for suffix in ("", ".gz")):
             return folder
@@ -98,13 +97,13 @@ def _find_files(directory: Path) -> Path | None:
 
 
 def _download(root: Path) -> Path:
-    """Torchvision's own download, all of it or nothing."""
+    """Downloads by torchvision, completely or not at all."""
     root.mkdir(exist_ok=True)
     try:
         with TemporaryDirectory(dir=root) as temporary:
             FashionMNIST(temporary, download=True)
             shutil.move(Path(temporary) / "FashionMNIST", root)
-    except Exception as error:  # whatever the network, a proxy or a mirror comes up with
+    except Exception as error:  # the network, a proxy or a mirror may raise anything
         raise DataError(
             "Fashion-MNIST is not here and could not be downloaded; install Debian's package dataset-fashion-mnist, "
             f"or put its four .gz files into data/ or any folder named by --data ({error})"
@@ -119,7 +118,7 @@ def _fashion_mnist(source: Path) -> Dataset:
         for name in SHA256:
             _unpack(source, name, raw)
         train, test = FashionMNIST(root, train=True), FashionMNIST(root, train=False)
-        training, validation = _divide(Split(train.data.clone(), train.targets.clone()), parts=(55_000, 5_000))
+        training, validation = _random_split(Split(train.data.clone(), train.targets.clone()), parts=(55_000, 5_000))
         return Dataset(
             name="fashion-mnist",
             classes=tuple(train.classes),
@@ -131,7 +130,7 @@ def _fashion_mnist(source: Path) -> Dataset:
 
 
 def _unpack(source: Path, name: str, target: Path) -> None:
-    """Copies one file, decompressed and verified, for torchvision to read."""
+    """Copies one file for torchvision to read, decompressed and verified."""
     try:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
@@ -150,16 +149,16 @@ def _image_folder(directory: Path) -> Dataset:
     if not directory.is_dir():
         raise DataError(f"--data {directory}: there is no such folder")
     if (directory / "train").is_dir() and (directory / "test").is_dir():
-        classes, everything = _read_pictures(directory / "train")
+        classes, pictures = _read_pictures(directory / "train")
         test_classes, test = _read_pictures(directory / "test")
         if test_classes != classes:
             raise DataError(f"{directory}: train/ has the classes {classes}, test/ has {test_classes}")
-        tenth = max(1, len(everything) // 10)
-        train, validation = _divide(everything, parts=(len(everything) - tenth, tenth))
+        held_out = max(1, len(pictures) // 10)
+        train, validation = _random_split(pictures, parts=(len(pictures) - held_out, held_out))
     else:
-        classes, everything = _read_pictures(directory)
-        tenth = max(1, len(everything) // 10)
-        train, validation, test = _divide(everything, parts=(len(everything) - 2 * tenth, tenth, tenth))
+        classes, pictures = _read_pictures(directory)
+        held_out = max(1, len(pictures) // 10)
+        train, validation, test = _random_split(pictures, parts=(len(pictures) - 2 * held_out, held_out, held_out))
     checksums = {
         name: _checksum(split) for name, split in (("train", train), ("validation", validation), ("test", test))
     }
@@ -171,7 +170,7 @@ def _checksum(split: Split) -> str:
 
 
 def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
-    """Every picture below root, brought to uint8 [96,96] the way the service does it."""
+    """Class names and all pictures below root, preprocessed to uint8 [96,96]."""
     try:
         folder = ImageFolder(str(root), loader=_read_picture)
         pairs = [folder[i] for i in range(len(folder))]
@@ -189,11 +188,11 @@ def _read_picture(path: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return preprocess(image).pixels
-    except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
+    except Exception as error:  # Pillow may raise anything for a malformed file
         raise DataError(f"{path} is no picture that can be read ({error}): replace or remove it") from error
 
 
-def _divide(split: Split, parts: Sequence[int]) -> list[Split]:
-    """Disjoint random parts, the same on every machine."""
+def _random_split(split: Split, parts: Sequence[int]) -> list[Split]:
+    """Disjoint random parts, by a fixed seed."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(VALIDATION_SEED))
     return [split[index] for index in torch.split(order, list(parts))]

@@ -62,46 +62,42 @@ class GoogLeNet(nn.Module):
         self.head = nn.Linear(1024, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages().values():
+        for stage in self.children():
             x = stage(x)
         return x
-
-    def stages(self) -> dict[str, nn.Module]:
-        """The six parts by name, in the order a picture passes them."""
-        return dict(self.named_children())
 
     def feature_maps(self, x: Tensor, start: int = 0) -> Tensor:
         """Normalised float [n,1,h,w] → the last feature maps before pooling, [n,1024,h/32,w/32].
 
-        With `start`, x is what the layers before that one make of it.
+        With `start`, x is the output of the first `start` layers.
         """
         for layer in (*self.b1, self.b2, self.b3, self.b4, *self.b5[:2])[start:]:
             x = layer(x)
         return x
 
     def fold_batch_norm(self) -> "GoogLeNet":
-        """The plain net that computes what this one computes in evaluation mode.
+        """The plain net with the same outputs as this one in evaluation mode.
 
-        Each convolution takes over the scale and shift of the normalisation behind it.
+        The scale and shift of each batch normalisation become part of the convolution before it.
 
-        Raises ValueError if this net has none to fold.
+        Raises ValueError if this net has no batch normalisation.
         """
         plain = GoogLeNet(self.classes).to(next(self.parameters()).device)
         for source, target in zip(_convolutions(self), _convolutions(plain), strict=True):
-            target.conv.load_state_dict(source.folded())
+            target.conv.load_state_dict(source.fold())
         plain.head.load_state_dict(self.head.state_dict())
         return plain.eval()
 
     @torch.no_grad()
     def unfold_batch_norm(self, x: Tensor) -> "GoogLeNet":
-        """The normalised net that computes on `x` what this plain one does: from it a folded net trains on.
+        """A net with batch normalisation and the same outputs on `x`, so that training can go on from a folded net.
 
-        Each normalisation takes the statistics that its convolution has on x, normalised float [n,1,h,w],
-        and the scale and shift that undo them. Filters start at length 1, which normalisation makes
-        free to choose.
+        Each normalisation gets the statistics of its convolution's outputs on x, normalised float [n,1,h,w], and the
+        scale and shift that undo them. Filters are scaled to length 1; normalisation makes their length arbitrary.
         """
         net = GoogLeNet(self.classes, batch_norm=True).to(x.device)
-        hooks = [target.take_over(source.conv) for source, target in zip(*map(_convolutions, (self, net)), strict=True)]
+        pairs = zip(_convolutions(self), _convolutions(net), strict=True)
+        hooks = [target.unfold_from(source.conv) for source, target in pairs]
         net.head.load_state_dict(self.head.state_dict())
         net.eval()(x)
         for hook in hooks:
@@ -110,12 +106,12 @@ class GoogLeNet(nn.Module):
 
     @torch.no_grad()
     def layer_summary(self, shape: tuple[int, int, int, int] = (1, 1, 96, 96)) -> list[tuple[str, tuple[int, ...]]]:
-        """Name and output shape of each stage for an input of `shape`, six pairs."""
+        """Name and output shape of the five stages and the head for an input of `shape`."""
         parameter = next(self.parameters())
         x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
         training, summary = self.training, []
-        self.eval()  # a single picture has no batch statistics
-        for name, stage in self.stages().items():
+        self.eval()  # one picture is too few for batch statistics
+        for name, stage in self.named_children():
             x = stage(x)
             summary.append((name, tuple(x.shape)))
         self.train(training)
@@ -125,8 +121,8 @@ class GoogLeNet(nn.Module):
 class Inception(nn.Module):
     """Four parallel branches over the same input, concatenated along channels.
 
-    `c1` … `c4` are the branches' channels as the book names them: 1×1; 1×1→3×3; 1×1→5×5;
-    3×3 max pool→1×1. [n,in,h,w] → [n, c1 + c2[1] + c3[1] + c4, h, w].
+    `c1` to `c4` are the branches' output channels, named as in the book: 1×1; 1×1→3×3; 1×1→5×5; 3×3 max pool→1×1.
+    [n,in,h,w] → [n, c1 + c2[1] + c3[1] + c4, h, w].
     """
 
     def __init__(
@@ -153,7 +149,7 @@ class Inception(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Convolution (same padding), batch normalisation if asked for, ReLU."""
+    """Convolution with same padding, optional batch normalisation, ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, batch_norm: bool = False
@@ -168,8 +164,11 @@ class Convolution(nn.Module):
             x = self.norm(x)
         return nn.functional.relu(x, inplace=True)
 
-    def folded(self) -> dict[str, Tensor]:
-        """Weight and bias of the one convolution that does what convolution and normalisation do when evaluating."""
+    def fold(self) -> dict[str, Tensor]:
+        """Weight and bias of a convolution with the same outputs, without normalisation, in evaluation mode.
+
+        Raises ValueError if there is no normalisation.
+        """
         norm = self.norm
         if norm is None or norm.running_mean is None or norm.running_var is None:
             raise ValueError("this network has no batch normalisation to fold")
@@ -178,24 +177,27 @@ class Convolution(nn.Module):
         )
         return {"weight": weight.detach(), "bias": bias.detach()}
 
-    def take_over(self, plain: nn.Conv2d) -> RemovableHandle:
-        """Does what the plain convolution does, once a batch with its statistics has passed; then remove the hook."""
+    def unfold_from(self, plain: nn.Conv2d) -> RemovableHandle:
+        """Copies a plain convolution. A hook then adopts the next batch's statistics; the caller removes it after that.
+
+        Raises ValueError if there is no normalisation, or if the plain convolution has no bias.
+        """
         norm = self.norm
         if norm is None or plain.bias is None:
-            raise ValueError("only a normalised convolution can take over a plain one")
+            raise ValueError("only a normalised convolution can be unfolded from a plain one")
         lengths = plain.weight.flatten(1).norm(dim=1).clamp(min=1e-12)
         self.conv.weight.copy_(plain.weight / lengths[:, None, None, None])
         norm.weight.copy_(lengths)
         norm.bias.copy_(plain.bias)
-        return norm.register_forward_pre_hook(_undo_statistics)
+        return norm.register_forward_pre_hook(_adopt_statistics)
 
 
 class InferenceGraph(nn.Module):
-    """What every engine computes: uint8 pixels [n,96,96] → (logits, features, maps).
+    """The computation of every engine: uint8 pixels [n,96,96] → (logits, features, maps), all float32.
 
-    logits [n,classes], before temperature; features [n,1024], pooled; maps [n,classes,3,3], the class
-    activation maps of Zhou et al. (CVPR 2016): the head applied at each place before pooling, so that
-    their mean over the nine places plus the head's bias *is* the logits. All float32.
+    logits [n,classes], before temperature; features [n,1024], pooled; maps [n,classes,3,3], the class activation maps
+    of Zhou et al. (CVPR 2016): the head applied at each of the nine places before pooling. Their mean over the places
+    plus the head's bias equals the logits.
     """
 
     mean: Tensor
@@ -220,32 +222,33 @@ class InferenceGraph(nn.Module):
         return logits.float(), features.float(), maps.float()
 
 
-class BytesGraph(InferenceGraph):
-    """The same, its first convolution taking the bytes themselves, so that in int8 nothing of the pixels is lost.
+class RawPixelGraph(InferenceGraph):
+    """An InferenceGraph whose first convolution reads the raw pixels, so that int8 loses nothing of them.
 
-    Its weights include the normalisation, and its border is the level next to the mean, which normalisation makes 0.
-    The pixels of each square of four become channels of one place, and the stride is gone: of kernels for a single
-    channel, most of a processor's lanes have nothing to do.
+    The convolution's weights include the normalisation. The border is padded with the gray level nearest to the mean,
+    which normalisation turns into 0. Each 2×2 square of pixels becomes four channels of one place, which replaces the
+    stride: a convolution over a single channel would leave most of a processor's vector lanes unused.
     """
 
     def __init__(self, network: GoogLeNet, mean: float, std: float) -> None:
         super().__init__(network, mean, std)
         first = next(_convolutions(network)).conv
         weight, bias = first.weight.detach(), first.bias.detach() if first.bias is not None else 0
-        even = nn.functional.pad(weight, (0, 1, 0, 1))
-        self.weight = nn.Parameter(nn.functional.pixel_unshuffle(even, 2) / (255 * std))
+        even_sized = nn.functional.pad(weight, (0, 1, 0, 1))
+        self.weight = nn.Parameter(nn.functional.pixel_unshuffle(even_sized, 2) / (255 * std))
         self.bias = nn.Parameter(bias - mean / std * weight.sum(dim=(1, 2, 3)))
-        self.level, self.border = round(255 * mean), 4 * [first.kernel_size[0] // 2]
+        self.padding_level, self.padding = round(255 * mean), 4 * [first.kernel_size[0] // 2]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = nn.functional.pad(pixels.unsqueeze(1), self.border, value=self.level)
+        x = nn.functional.pad(pixels.unsqueeze(1), self.padding, value=self.padding_level)
         half = x.shape[-1] // 2
         x = x.view(-1, half, 2, half, 2).permute(0, 2, 4, 1, 3).reshape(-1, 4, half, half).to(self.weight.dtype)
         x = nn.functional.relu(nn.functional.conv2d(x, self.weight, self.bias))
         return self.outputs(self.network.feature_maps(x, start=1))
 
 
-def _undo_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+def _adopt_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    """Sets the running statistics to the batch's, and the scale and shift so that they undo the normalisation."""
     variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
     norm.bias.add_(norm.weight * mean)
     norm.weight.mul_((variance + norm.eps).sqrt())

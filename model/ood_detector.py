@@ -1,8 +1,8 @@
-"""Is this a garment at all? A small network on the last features, and the threshold that goes with it.
+"""The out-of-distribution detector: a small network on GoogLeNet's features that says if a picture shows a garment.
 
-One hidden layer, fitted once by model.calibrate on garments and on synthetic strangers (Hendrycks et
-al., "Deep anomaly detection with outlier exposure", ICLR 2019, but behind the frozen network); here it
-is only run, in numpy, for every engine alike.
+It has one hidden layer. model.calibrate trains it on garments and synthetic outliers, with GoogLeNet frozen
+(outlier exposure: Hendrycks et al., "Deep anomaly detection with outlier exposure", ICLR 2019). Here it is only
+evaluated, in numpy, for all engines.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Detector:
-    """Features and energy → score, the log odds of being a stranger: higher is stranger."""
+    """Features and energy → score: the log odds that a picture is out of distribution."""
 
     hidden_weight: Floats
-    """[1025,hidden]: of the 1024 pooled features and the energy, not standardised."""
+    """[1025,hidden]: for the 1024 pooled features and the energy, none of them standardised."""
     hidden_bias: Floats
     """[hidden]."""
     output_weight: Floats
@@ -33,7 +33,7 @@ class Detector:
     """[1]."""
 
     def score(self, logits: Floats, features: Floats) -> Floats:
-        """float32 [n,classes], before temperature, and [n,1024] → float32 [n]."""
+        """Logits [n,classes], before temperature, and features [n,1024] → scores [n], all float32."""
         hidden = features @ self.hidden_weight[:-1] + energy(logits)[:, None] * self.hidden_weight[-1]
         hidden += self.hidden_bias
         scores: Floats = np.maximum(hidden, 0) @ self.output_weight + self.output_bias
@@ -41,10 +41,10 @@ class Detector:
 
 
 def energy(logits: Floats) -> Floats:
-    """Liu et al., "Energy-based out-of-distribution detection" (NeurIPS 2020), float32 [n]: higher is stranger."""
+    """Logits [n,classes] → energy, float32 [n]; higher is less like the training data (Liu et al., NeurIPS 2020)."""
     largest = logits.max(axis=1, keepdims=True)
-    free: Floats = -(largest[:, 0] + np.log(np.exp(logits - largest).sum(axis=1)))
-    return free
+    values: Floats = -(largest[:, 0] + np.log(np.exp(logits - largest).sum(axis=1)))
+    return values
 
 
 def threshold(scores: Floats, kept: float = KEPT) -> float:

@@ -1,4 +1,4 @@
-"""The model card's pictures, drawn from its figures: one function a picture, PNG, small enough to commit."""
+"""Draws the model card's plots as small PNG files, one function for each plot."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,13 +17,14 @@ from matplotlib.figure import Figure
 DPI = 90
 
 COLOURS = 64
-"""Of a picture: a third of the bytes that it has without a palette."""
+"""Colours in a file's palette: a palette reduces the file to a third."""
 
 Figures = dict[str, Any]
+"""A row of measured figures by name."""
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> None:
-    """Share of each true class's pictures, and the counts."""
+    """Confusion matrix: counts, coloured by their share of the true class."""
     matrix = np.array(counts)
     figure, axes = pyplot.subplots(figsize=(7.5, 6.5), layout="constrained")
     axes.imshow(np.sqrt(matrix / matrix.sum(1, keepdims=True).clip(1)), cmap="Blues", vmin=0, vmax=1)
@@ -38,7 +39,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], path: Pat
 
 
 def reliability(diagrams: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
-    """Accuracy against confidence in 15 bins, as trained and as shipped, and where the pictures are."""
+    """Reliability diagrams of bins: number of pictures, mean confidence, accuracy."""
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(5.5, 6), layout="constrained", sharex=True, height_ratios=(3, 1)
     )
@@ -58,7 +59,7 @@ def reliability(diagrams: dict[str, list[tuple[int, float, float]]], path: Path)
 def outliers(
     histograms: dict[str, list[float]], limits: tuple[float, float], threshold: float | None, path: Path
 ) -> None:
-    """How the detector's scores are spread between two limits, each set on its own."""
+    """Histogram of the detector's scores between two limits, for each data set."""
     figure, rows = pyplot.subplots(len(histograms), 1, figsize=(7, 7), layout="constrained", sharex=True)
     for axes, (name, shares) in zip(rows, histograms.items(), strict=True):
         garments = name in ("validation", "test")
@@ -74,7 +75,7 @@ def outliers(
 
 
 def robustness(rows: Sequence[Figures], path: Path) -> None:
-    """Accuracy on each re-made test set, and the share of it that is flagged."""
+    """Accuracy and share of pictures flagged as out of distribution, for each upload recipe."""
     figure, axes = pyplot.subplots(figsize=(7, 0.2 * len(rows) + 1), layout="constrained")
     places = np.arange(len(rows))
     axes.barh(places - 0.2, [100 * row["auto"] for row in rows], 0.4, label="accuracy, %")
@@ -87,7 +88,7 @@ def robustness(rows: Sequence[Figures], path: Path) -> None:
 
 
 def curves(history: Sequence[Figures], path: Path) -> None:
-    """Loss and accuracies by epoch; dotted where the pictures' size changed."""
+    """Loss and accuracy by epoch; dotted lines where the resolution changed."""
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
     left.plot(epochs, [row["loss"] for row in history], label="training loss")
@@ -105,7 +106,7 @@ def curves(history: Sequence[Figures], path: Path) -> None:
 
 
 def hardest(rows: Sequence[Figures], pixels: NDArray[np.uint8], classes: Sequence[str], path: Path) -> None:
-    """The wrong answers given with most confidence; `pixels` uint8 [n,h,w] is the test set."""
+    """The wrong predictions with the highest confidence; `pixels`, uint8 [n,h,w], is the test set."""
     figure, grid = pyplot.subplots(3, 8, figsize=(9, 4.2), layout="constrained")
     for axes in grid.flat:
         axes.axis("off")
@@ -120,5 +121,5 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     pyplot.close(figure)
     with Image.open(path) as image:
-        drawn = image.convert("RGB").quantize(COLOURS)
-    drawn.save(path, optimize=True)
+        quantized = image.convert("RGB").quantize(COLOURS)
+    quantized.save(path, optimize=True)

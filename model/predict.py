@@ -1,4 +1,4 @@
-"""A checkpoint's network over many pictures, in single precision, for measuring and fitting."""
+"""Runs a checkpoint's network over many pictures in single precision, to measure it and to fit its calibration."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,12 +13,12 @@ from model.checkpoint import Checkpoint
 from model.googlenet import GoogLeNet, InferenceGraph
 from model.preprocess import SIZE, native, preprocess
 
-if TYPE_CHECKING:  # the network also runs where there is no torchvision to read data with
+if TYPE_CHECKING:  # model.data needs torchvision, the network does not
     from model.data import Split
 
 
 class Outputs(NamedTuple):
-    """What some pictures got; float32 arrays."""
+    """The network's outputs for n pictures, float32."""
 
     logits: NDArray[np.float32]
     """[n,classes], before temperature."""
@@ -26,19 +26,19 @@ class Outputs(NamedTuple):
     """[n,1024], pooled."""
 
 
-Run = Callable[[NDArray[np.uint8]], Outputs]
-"""uint8 [n,96,96] → Outputs: the network in torch, or one of its exports."""
+Predictor = Callable[[NDArray[np.uint8]], Outputs]
+"""uint8 [n,96,96] → Outputs, by the network in torch or by an exported graph."""
 
 
 def load_graph(checkpoint: Checkpoint) -> InferenceGraph:
-    """The checkpoint's network as every engine runs it, in single precision on the CPU."""
+    """The checkpoint's InferenceGraph, in single precision on the CPU."""
     network = GoogLeNet(len(checkpoint.metadata.classes))
     network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
     return InferenceGraph(network.eval(), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
 
 
-def runner(checkpoint: Checkpoint, batch_size: int = 128) -> Run:
-    """The checkpoint's network in torch, on the GPU if there is one."""
+def load_predictor(checkpoint: Checkpoint, batch_size: int = 128) -> Predictor:
+    """Runs the checkpoint's network in torch, on the GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph = load_graph(checkpoint).to(device).to(memory_format=torch.channels_last)
 
@@ -52,14 +52,14 @@ def runner(checkpoint: Checkpoint, batch_size: int = 128) -> Run:
 
 
 def serving_pixels(pixels: Tensor) -> Tensor:
-    """uint8 [n,h,w] → uint8 [n,96,96], each picture by the service's own preprocessing."""
+    """uint8 [n,h,w] → uint8 [n,96,96], by the preprocessing's mode `native`."""
     if pixels.shape[1:] == (SIZE, SIZE):
         return pixels
     return torch.from_numpy(np.stack([native(Image.fromarray(picture)) for picture in pixels.numpy()]))
 
 
-def prepared(images: Iterable[Image.Image]) -> NDArray[np.uint8]:
-    """Pictures as the service takes them when nothing is asked of it → uint8 [n,96,96]."""
+def preprocess_all(images: Iterable[Image.Image]) -> NDArray[np.uint8]:
+    """Pictures → uint8 [n,96,96], preprocessed with the service's defaults."""
     return np.stack([preprocess(image).pixels for image in images])
 
 
@@ -70,6 +70,6 @@ def predict(graph: InferenceGraph, pixels: Tensor, batch_size: int = 250) -> Ten
 
 
 def accuracy(graph: InferenceGraph, split: "Split") -> float:
-    """Fraction of the pictures whose likeliest class is the right one."""
+    """Top-1 accuracy, 0–1."""
     predicted = predict(graph, serving_pixels(split.pixels)).argmax(1)
     return (predicted == split.labels).double().mean().item()

@@ -8,8 +8,8 @@ from model.calibrate.reliability import diagram, fit_temperature, measure
 from model.checkpoint import Checkpoint
 from model.data import Dataset
 from model.export.manifest import Export
-from model.labels import probabilities, sharpen, softmax
-from model.predict import Outputs, runner, serving_pixels
+from model.labels import probabilities, remove_label_smoothing, softmax
+from model.predict import Outputs, load_predictor, serving_pixels
 
 
 def drawn(n: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,11 +41,11 @@ def test_the_temperature_undoes_a_known_scale(scale: float) -> None:
 def test_smoothing_is_taken_out_and_the_order_stays() -> None:
     logits, labels = drawn(5_000)
     smoothed = np.log(0.95 * softmax(logits.astype(np.float64)) + 0.005)
-    assert (sharpen(smoothed, 0.05).argsort(1) == smoothed.argsort(1)).all()
+    assert (remove_label_smoothing(smoothed, 0.05).argsort(1) == smoothed.argsort(1)).all()
     likely = softmax(logits).max(1) > 0.01
     recovered = probabilities(smoothed, 1.0, 0.05)
     assert np.abs(recovered - softmax(logits))[likely].max() < 0.002
-    assert np.isfinite(sharpen(np.array([[800.0, 0.0, -800.0]]), 0.05)).all()
+    assert np.isfinite(remove_label_smoothing(np.array([[800.0, 0.0, -800.0]]), 0.05)).all()
     assert measure(recovered, labels).ece < measure(softmax(smoothed), labels).ece
 
 
@@ -56,10 +56,10 @@ def test_too_few_pictures_fit_nothing() -> None:
 
 
 def test_the_shipped_temperature_is_the_validation_pictures_own(checkpoint: Checkpoint, fashion_mnist: Dataset) -> None:
-    run, half = runner(checkpoint), fashion_mnist.validation[:2500]
+    run, half = load_predictor(checkpoint), fashion_mnist.validation[:2500]
     outputs = run(serving_pixels(half.pixels).numpy())
     metadata = checkpoint.metadata
-    found = fit_temperature(sharpen(outputs.logits, metadata.smoothing), half.labels.numpy())
+    found = fit_temperature(remove_label_smoothing(outputs.logits, metadata.smoothing), half.labels.numpy())
     assert found == pytest.approx(metadata.temperature, rel=0.1)
     assert metadata.temperature != 1.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.checkpoint import Checkpoint
 from model.evaluate import model_card
-from model.synthetic.scenes import FIGURES, PADDED, TURNED
+from model.synthetic.scenes import PADDED, PLOTTED, TURNED
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_strangers_are_flagged_and_garments_are_not(figures: dict) -> None:
 
 def test_what_is_around_a_picture_costs_little(figures: dict) -> None:
     rows = {row["recipe"]: row for row in figures["robustness"]["rows"]}
-    around = [name for name in {**PADDED, **FIGURES} if "viridis" not in name]
+    around = [name for name in {**PADDED, **PLOTTED} if "viridis" not in name]
     assert [name for name in around if rows[name]["auto"] < rows["not padded"]["auto"] - 0.03] == []
     upright = rows["28×28, as it is"]["misled"]
     assert [name for name in TURNED if rows[name]["misled"] > upright + 0.015] == []

@@ -17,7 +17,7 @@ from app.inference.engines.choose import golden_error
 from app.inference.engines.cuda import CudaEngine, build
 from app.inference.engines.pytorch import TorchEngine, load_network
 from model.checkpoint import Checkpoint
-from model.fused_googlenet import merge_branches
+from model.fused_googlenet import fuse_branches
 from model.googlenet import GoogLeNet
 from model.preprocess import native
 
@@ -80,7 +80,7 @@ def same(expected: Outputs) -> Callable[[Outputs, int], None]:
 
 def test_merged_branches_give_the_same(checkpoint: Checkpoint) -> None:
     network = load_network(checkpoint)
-    merged = merge_branches(network)
+    merged = fuse_branches(network)
     x = torch.randn(3, 1, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(merged(x), network(x), atol=1e-5, rtol=0)
@@ -91,7 +91,7 @@ def test_merged_branches_give_the_same(checkpoint: Checkpoint) -> None:
 
 def test_only_a_folded_net_can_be_merged() -> None:
     with pytest.raises(ValueError, match="fold"):
-        merge_branches(GoogLeNet(batch_norm=True))
+        fuse_branches(GoogLeNet(batch_norm=True))
 
 
 @pytest.mark.parametrize(

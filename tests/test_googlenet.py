@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.googlenet import BytesGraph, GoogLeNet, Inception, InferenceGraph
+from model.googlenet import GoogLeNet, Inception, InferenceGraph, RawPixelGraph
 
 STAGES = [
     ("b1", (1, 64, 24, 24)),
@@ -100,7 +100,7 @@ def test_bytes_in_give_the_same() -> None:
     pixels = torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8)
     with torch.no_grad():
         for mean, off in ((73 / 255, 1e-4), (73.4 / 255, 0.01)):
-            plain, bytewise = (graph(network, mean, 0.353)(pixels) for graph in (InferenceGraph, BytesGraph))
+            plain, bytewise = (graph(network, mean, 0.353)(pixels) for graph in (InferenceGraph, RawPixelGraph))
             for expected, found in zip(plain, bytewise, strict=True):
                 torch.testing.assert_close(found, expected, atol=off, rtol=0)
 

@@ -9,7 +9,7 @@ from model.data import Dataset
 from model.evaluate import outlier_sets
 from model.evaluate.detector_comparison import auroc
 from model.ood_detector import KEPT, energy, threshold
-from model.predict import Outputs, prepared, runner, serving_pixels
+from model.predict import Outputs, load_predictor, preprocess_all, serving_pixels
 from model.synthetic import outliers, variants
 
 
@@ -48,18 +48,18 @@ def test_strangers_are_pictures_and_repeat(family: str) -> None:
     assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
     assert len({image.tobytes() for image in first}) == 12
     assert {image.mode for image in first} == {"L"}
-    assert prepared(first).shape == (12, 96, 96)
+    assert preprocess_all(first).shape == (12, 96, 96)
 
 
 def test_varied_garments_are_as_many_and_differ() -> None:
     garments = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
-    assert prepared(variants.vary(garments, 0)).shape == (10, 96, 96)
+    assert preprocess_all(variants.make_variants(garments, 0)).shape == (10, 96, 96)
 
 
 def test_the_shipped_detector_tells_garments_from_drawn_strangers(
     checkpoint: Checkpoint, fashion_mnist: Dataset
 ) -> None:
-    run, detector = runner(checkpoint), checkpoint.detector
+    run, detector = load_predictor(checkpoint), checkpoint.detector
     assert detector is not None
     limit = checkpoint.metadata.threshold
     assert limit is not None
@@ -67,7 +67,7 @@ def test_the_shipped_detector_tells_garments_from_drawn_strangers(
     assert (garments > limit).mean() < 0.09
     for family in ("strokes", "surfaces"):
         strange = outliers.draw(family, 60, fashion_mnist.train.pixels.numpy(), seed=9)
-        assert (detector.score(*run(prepared(strange))) > limit).mean() >= 0.9, family
+        assert (detector.score(*run(preprocess_all(strange))) > limit).mean() >= 0.9, family
 
 
 def test_the_judged_sets_are_what_they_say() -> None:

@@ -9,12 +9,13 @@ from drawings import OUTLINES, draw
 from PIL import Image, ImageDraw
 from test_photo import Pictures, garments, off, on_canvas, share_close
 
-from model.preprocess import native, on_white, preprocess
-from model.preprocess.badge import badge
-from model.preprocess.panel import panel
-from model.preprocess.photo import look
+from model.preprocess import native, preprocess
+from model.preprocess.badge import find_badge
+from model.preprocess.panel import find_panel
+from model.preprocess.pixel_formats import composite_on_white
+from model.preprocess.scene import segment
 from model.synthetic.scenes import PADDED
-from model.synthetic.uploads import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, remake
+from model.synthetic.uploads import CANVASES, CUT_OUTS, LOSSLESS, OTHERS, STUDIO, make_upload
 
 __all__ = ["garments"]
 
@@ -110,7 +111,7 @@ def test_a_round_bag_is_no_badge(handled: bool) -> None:
     pen.circle((200, 220), 20, 200)
     if handled:
         pen.arc((140, 20, 260, 200), 180, 360, 60, 12)
-    assert badge(look(canvas, None)) is None
+    assert find_badge(segment(canvas, None)) is None
 
 
 @pytest.mark.parametrize(("size", "stroke"), [(25, 4), (33, 5), (150, 20), (200, 60)])
@@ -118,7 +119,7 @@ def test_a_ring_is_no_badge(size: int, stroke: int) -> None:
     canvas = Image.new("RGB", (2 * size, 2 * size), "white")
     edge = size // 3
     ImageDraw.Draw(canvas).ellipse((edge, edge, edge + size, edge + size), outline=(40, 60, 90), width=stroke)
-    assert badge(look(canvas, None)) is None
+    assert find_badge(segment(canvas, None)) is None
 
 
 def test_a_tight_garment_has_no_bars(garments: Pictures) -> None:
@@ -129,11 +130,11 @@ def test_a_tight_garment_has_no_bars(garments: Pictures) -> None:
         room = [30 * (i >> side & 1) for side in range(4)]
         canvas = Image.new("L", (cut.width + room[0] + room[2], cut.height + room[1] + room[3]), 255)
         canvas.paste(40, (room[0], room[1], room[0] + cut.width, room[1] + cut.height), cut)
-        assert panel(look(canvas, None)) is None, i
+        assert find_panel(segment(canvas, None)) is None, i
 
 
 def opened(recipe: str, garment: Image.Image) -> Image.Image:
-    return Image.open(io.BytesIO(remake(recipe, np.asarray(garment), int(np.asarray(garment).sum()))))
+    return Image.open(io.BytesIO(make_upload(recipe, np.asarray(garment), int(np.asarray(garment).sum()))))
 
 
 def test_the_crop_is_in_the_whole_pictures_pixels(garments: Pictures) -> None:
@@ -145,11 +146,11 @@ def test_the_crop_is_in_the_whole_pictures_pixels(garments: Pictures) -> None:
 def test_a_garment_is_no_frame(garments: Pictures) -> None:
     recipes = [name for group in (LOSSLESS, CANVASES, CUT_OUTS, STUDIO, OTHERS) for name in group]
     for i, name in enumerate(3 * recipes):
-        picture = Image.open(io.BytesIO(remake(name, np.asarray(garments[i % 100]), i)))
-        assert panel(look(*on_white(picture))) is None, (name, i)
+        picture = Image.open(io.BytesIO(make_upload(name, np.asarray(garments[i % 100]), i)))
+        assert find_panel(segment(*composite_on_white(picture))) is None, (name, i)
     for name in OUTLINES:
         for style in ("flat", "outline", "bold outline"):
-            assert panel(look(*on_white(draw(name, style)))) is None, (name, style)
+            assert find_panel(segment(*composite_on_white(draw(name, style)))) is None, (name, style)
 
 
 @pytest.mark.parametrize("emblem", [(180, 180, 220, 220), (50, 100, 350, 120), (100, 100, 300, 300)])
@@ -157,4 +158,4 @@ def test_a_square_bag_is_no_frame(emblem: tuple[int, int, int, int]) -> None:
     canvas = Image.new("L", (400, 400), 255)
     canvas.paste(40, (50, 50, 350, 350))
     canvas.paste(220, emblem)
-    assert panel(look(canvas, None)) is None
+    assert find_panel(segment(canvas, None)) is None

@@ -9,8 +9,8 @@ from drawings import OUTLINES, draw
 from PIL import Image, ImageOps
 
 from model.data import Dataset
-from model.preprocess import Ground, Mode, native, preprocess
-from model.synthetic.uploads import RECIPES, remake
+from model.preprocess import BackgroundOption, Mode, native, preprocess
+from model.synthetic.uploads import RECIPES, make_upload
 
 Pictures = list[Image.Image]
 
@@ -35,7 +35,7 @@ def on_canvas(
     return canvas
 
 
-def off(image: Image.Image, garment: Image.Image, mode: Mode = "auto", background: Ground = "auto") -> float:
+def off(image: Image.Image, garment: Image.Image, mode: Mode = "auto", background: BackgroundOption = "auto") -> float:
     """Gray levels, on average, between what becomes of a picture and the data set's own."""
     difference = preprocess(image, mode, background).pixels.astype(int) - native(garment)
     return float(np.abs(difference).mean())
@@ -117,7 +117,9 @@ def test_mid_gray_is_not_certain_and_can_be_told(garments: Pictures) -> None:
 
 
 @pytest.mark.parametrize(("border", "told"), [(255, "dark"), (0, "light")])
-def test_told_otherwise_than_it_looks_light_and_dark_are_as_told(garments: Pictures, border: int, told: Ground) -> None:
+def test_told_otherwise_than_it_looks_light_and_dark_are_as_told(
+    garments: Pictures, border: int, told: BackgroundOption
+) -> None:
     """Nothing is trimmed, for what was taken for the background is none; and that it was doubtful is said."""
     canvas = Image.new("L", (400, 300), border)
     canvas.paste(128, (150, 100, 250, 200))
@@ -234,7 +236,7 @@ def test_what_bold_lines_enclose_is_cloth_and_slits_are_seams() -> None:
 def test_a_photo_is_no_drawing(garments: Pictures, recipe: str) -> None:
     """Dark parts stay dark: a garment taken for a drawing would be filled, by 65 gray levels and more on average."""
     for i, garment in enumerate(garments[::4]):
-        photo = Image.open(io.BytesIO(remake(recipe, np.asarray(garment), i)))
+        photo = Image.open(io.BytesIO(make_upload(recipe, np.asarray(garment), i)))
         off = preprocess(photo).pixels.astype(float) - preprocess(garment, "native").pixels
         assert abs(off).mean() < 40, i
 
@@ -253,7 +255,7 @@ def test_nothing_to_see(size: tuple[int, int], level: int, mode: str) -> None:
 def test_remakings_are_the_same_every_time(garments: Pictures) -> None:
     picture = np.asarray(garments[0])
     for recipe in RECIPES:
-        once = remake(recipe, picture, 7)
-        assert once == remake(recipe, picture, 7)
+        once = make_upload(recipe, picture, 7)
+        assert once == make_upload(recipe, picture, 7)
         with Image.open(io.BytesIO(once)) as image:
             image.load()

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.preprocess import Ground, Mode, Rotation
+from model.preprocess import BackgroundOption, Mode, Rotation
 
 
 class Options(BaseModel):
@@ -15,7 +15,7 @@ class Options(BaseModel):
         "auto",
         description="native: the picture as it is; photo: cropped, and inverted if light; auto: chosen by the picture",
     )
-    background: Ground = Field(
+    background: BackgroundOption = Field(
         "auto", description="Brightness of the background, for mode=photo; auto: measured at the border"
     )
     rotation: Rotation = Field(

@@ -23,7 +23,7 @@ from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
 from app.inference.scores import Scores, righted, score, turns
 from model.checkpoint import Checkpoint
-from model.preprocess import SIZE, Ground, Mode
+from model.preprocess import SIZE, BackgroundOption, Mode
 
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 64, 256
 
@@ -44,7 +44,7 @@ class ClassifyOptions:
     max_pixels: int
     probabilities: bool
     mode: Mode
-    background: Ground
+    background: BackgroundOption
 
 
 @dataclass(frozen=True)

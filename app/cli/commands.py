@@ -20,7 +20,7 @@ from app.errors import ServiceError, StartError
 from app.inference.engines import base, choose
 from app.settings import Settings, validation_message
 from model.checkpoint import Checkpoint, CheckpointError
-from model.preprocess import Ground, Mode
+from model.preprocess import BackgroundOption, Mode
 
 SWITCH_INTERVAL = 0.0005
 """Seconds. With Python's 5 ms the threads that decode would keep the engine's thread waiting for the Python lock."""
@@ -57,7 +57,7 @@ def classify(
         bool, typer.Option("--probabilities", help="Write the probability of every class")
     ] = False,
     mode: Annotated[Mode, typer.Option(help="Preprocessing; auto decides by the picture")] = "auto",
-    background: Annotated[Ground, typer.Option(help="Brightness of the background, for photo")] = "auto",
+    background: Annotated[BackgroundOption, typer.Option(help="Brightness of the background, for photo")] = "auto",
     url: Url = None,
     api_key: ApiKey = None,
     engine: EngineName = None,

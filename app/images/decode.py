@@ -15,7 +15,7 @@ from app.images.heif import is_heif, open_heif
 from app.images.read_limits import limit_effort
 from app.images.truncated_jpeg import completed
 from app.images.unsupported import foreign
-from model.preprocess import Ground, Mode, Preprocessed, preprocess
+from model.preprocess import BackgroundOption, Mode, Preprocessed, preprocess
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -122,7 +122,7 @@ def _opened(file: BytesIO) -> tuple[Image.Image, tuple[int, int]]:
     return image, size
 
 
-def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") -> Preprocessed:
+def prepare(picture: Picture, mode: Mode = "auto", background: BackgroundOption = "auto") -> Preprocessed:
     """Decodes the picture and brings it to what the network sees. Raises UndecodablePicture."""
     started = time.thread_time()
     try:
@@ -140,7 +140,7 @@ def prepare(picture: Picture, mode: Mode = "auto", background: Ground = "auto") 
         raise UndecodablePicture("the picture is truncated or damaged") from error
 
 
-def _prepared(picture: Picture, mode: Mode, background: Ground) -> Preprocessed:
+def _prepared(picture: Picture, mode: Mode, background: BackgroundOption) -> Preprocessed:
     result = preprocess(picture.image, mode, background)
     return result if picture.image.size == picture.size else _at_full_size(result, picture)
 

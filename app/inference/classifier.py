@@ -29,7 +29,7 @@ from app.inference.quarter_turns import submit_upright
 from app.inference.scores import Scores, score
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
-from model.preprocess import Ground, Mode, Preprocessed, Rotation
+from model.preprocess import BackgroundOption, Mode, Preprocessed, Rotation
 
 if TYPE_CHECKING:  # the path also runs where there is no HTTP
     from app.settings import Settings
@@ -103,7 +103,7 @@ class Classifier:
         )
 
     async def classify(
-        self, data: bytes, mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
+        self, data: bytes, mode: Mode = "auto", background: BackgroundOption = "auto", rotation: Rotation = "auto"
     ) -> Prediction:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
@@ -119,7 +119,11 @@ class Classifier:
         return prediction
 
     async def classify_many(
-        self, pictures: Sequence[bytes], mode: Mode = "auto", background: Ground = "auto", rotation: Rotation = "auto"
+        self,
+        pictures: Sequence[bytes],
+        mode: Mode = "auto",
+        background: BackgroundOption = "auto",
+        rotation: Rotation = "auto",
     ) -> list[Prediction | ServiceError]:
         """Several pictures, in order, with an error in the place of an unusable one.
 
@@ -153,7 +157,7 @@ class Classifier:
         return [answer.result for answer in answers]
 
     async def _prepare(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared:
         """bytes → decoded and preprocessed picture: a tiny one in the event loop if `inline`, others in a thread."""
         preprocessed = None
@@ -175,7 +179,7 @@ class Classifier:
         return Prepared(preprocessed, seconds)
 
     async def _prepare_or_error(
-        self, data: bytes, mode: Mode, background: Ground, deadline: float, inline: bool = True
+        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared | ServiceError:
         try:
             return await self._prepare(data, mode, background, deadline, inline)
@@ -194,12 +198,12 @@ class Classifier:
                 raise entry
         return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
 
-    def _prepare_tiny(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed | None:
+    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed | None:
         """None for a picture that takes longer to prepare than a thread switch."""
         picture = open_picture(data, self.settings.max_pixels)
         return prepare(picture, mode, background) if picture.tiny else None
 
-    def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
+    def _prepare_any(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)
         with self._decode_budget.take(picture.share):
             return prepare(picture, mode, background)
@@ -214,7 +218,7 @@ class Classifier:
             return outcome
         self._count(outcome)
         if degrees:
-            prepared = replace(prepared, preprocessed=prepared.preprocessed.turned(degrees))
+            prepared = replace(prepared, preprocessed=prepared.preprocessed.rotated(degrees))
         return Prediction(prepared, outcome)
 
     def _count(self, answer: Answer[Scores]) -> None:

@@ -21,9 +21,9 @@ from model.calibrate import detector_training
 from model.calibrate.reliability import fit_temperature, measure
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, Golden
 from model.data import DataError, Dataset
-from model.labels import probabilities, sharpen
+from model.labels import probabilities, remove_label_smoothing
 from model.ood_detector import Detector, threshold
-from model.predict import Outputs, Run, runner, serving_pixels
+from model.predict import Outputs, Predictor, load_predictor, serving_pixels
 
 FEWEST = 100
 """Validation pictures: with fewer, the temperature stays 1 and there is no detector."""
@@ -42,7 +42,7 @@ def fit(outputs: Outputs, labels: NDArray[np.int64], smoothing: float, detector:
     if len(labels) < FEWEST:
         return None
     kept = None if detector is None else threshold(detector.score(*outputs))
-    return Fitted(fit_temperature(sharpen(outputs.logits, smoothing), labels), kept)
+    return Fitted(fit_temperature(remove_label_smoothing(outputs.logits, smoothing), labels), kept)
 
 
 def calibrated(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
@@ -53,7 +53,7 @@ def calibrated(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
     labels = dataset.validation.labels.numpy()
     if len(labels) < FEWEST:
         return checkpoint
-    run = runner(checkpoint)
+    run = load_predictor(checkpoint)
     outputs = run(serving_pixels(dataset.validation.pixels).numpy())
     smoothing = _better_smoothing(outputs, labels, checkpoint.metadata.training["recipe"]["label_smoothing"])
     detector = _detector(run, dataset)
@@ -69,13 +69,13 @@ def _better_smoothing(outputs: Outputs, labels: NDArray[np.int64], trained_with:
     """The recipe's label smoothing, or 0 if the validation pictures are likelier without taking it out."""
 
     def nll(smoothing: float) -> float:
-        temperature = fit_temperature(sharpen(outputs.logits, smoothing), labels)
+        temperature = fit_temperature(remove_label_smoothing(outputs.logits, smoothing), labels)
         return measure(probabilities(outputs.logits, temperature, smoothing), labels).nll
 
     return min((0.0, trained_with), key=nll)
 
 
-def _detector(run: Run, dataset: Dataset) -> Detector:
+def _detector(run: Predictor, dataset: Dataset) -> Detector:
     known = detector_training.garments(run, dataset.train)
     return detector_training.fit(
         known, [*detector_training.drawn(run, dataset.train).values(), detector_training.turned(run, dataset.train)]

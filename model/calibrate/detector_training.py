@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.data import Split
 from model.ood_detector import Detector, energy
-from model.predict import Outputs, Run, prepared, serving_pixels
+from model.predict import Outputs, Predictor, preprocess_all, serving_pixels
 from model.synthetic import outliers, variants
 
 GARMENTS, VARIANTS, STRANGERS = 8_000, 5_000, 1_200
@@ -29,22 +29,22 @@ WEIGHT_DECAY = 0.01
 SEED = 0
 
 
-def garments(run: Run, train: Split) -> Outputs:
+def garments(run: Predictor, train: Split) -> Outputs:
     """What training pictures get, as they are and varied: at most GARMENTS and VARIANTS of them."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED))
     plain, varied = (train.pixels[part] for part in (order[:GARMENTS], order[-VARIANTS:]))
-    pixels = [serving_pixels(plain).numpy(), prepared(variants.vary(varied.numpy(), SEED))]
+    pixels = [serving_pixels(plain).numpy(), preprocess_all(variants.make_variants(varied.numpy(), SEED))]
     return run(np.concatenate(pixels))
 
 
-def drawn(run: Run, train: Split, seed: int = SEED) -> dict[str, Outputs]:
+def drawn(run: Predictor, train: Split, seed: int = SEED) -> dict[str, Outputs]:
     """What each family of strangers gets."""
     count = min(STRANGERS, len(train))
     pictures = train.pixels.numpy()
-    return {family: run(prepared(outliers.draw(family, count, pictures, seed))) for family in outliers.FAMILIES}
+    return {family: run(preprocess_all(outliers.draw(family, count, pictures, seed))) for family in outliers.FAMILIES}
 
 
-def turned(run: Run, train: Split) -> Outputs:
+def turned(run: Predictor, train: Split) -> Outputs:
     """What garments lying on their side or head get that the network then takes for others: at most STRANGERS."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED + 1))[: 2 * STRANGERS]
     pixels, labels = serving_pixels(train.pixels[order]).numpy(), train.labels[order].numpy()

@@ -20,9 +20,9 @@ from model.checkpoint import Checkpoint, CheckpointError
 from model.data import Dataset, Split
 from model.evaluate import detector_comparison, outlier_sets, robustness
 from model.evaluate.served_precisions import Answers, Served, ways
-from model.labels import probabilities, sharpen
+from model.labels import probabilities, remove_label_smoothing
 from model.ood_detector import Detector
-from model.predict import Outputs, prepared, serving_pixels
+from model.predict import Outputs, preprocess_all, serving_pixels
 from model.synthetic.uploads import GROUPS
 
 HARDEST = 24
@@ -92,7 +92,7 @@ def outliers(detector: Detector, dataset: Dataset, served: list[Served], found: 
     """Every way to tell strangers on every judged set and every family; the detector's scores as histograms."""
     last, train = served[-1], dataset.train
     known = detector_training.garments(last.run, train)
-    seen = {kind: prepared(draw()) for kind, draw in outlier_sets.SETS.items()}
+    seen = {kind: preprocess_all(draw()) for kind, draw in outlier_sets.SETS.items()}
     judged = {kind: last.run(pixels) for kind, pixels in seen.items()}
     families = detector_training.drawn(last.run, train)
     plain = Outputs(
@@ -166,7 +166,7 @@ def _steps(found: dict[str, Outputs], labels: Labels, smoothing: float) -> Figur
     """As trained; with the best temperature; with label smoothing taken out; and with both. Fitted on validation."""
     steps: Figures = {}
     for taken_out in dict.fromkeys((0.0, smoothing)):
-        fitted = fit_temperature(sharpen(found["validation"].logits, taken_out), labels["validation"])
+        fitted = fit_temperature(remove_label_smoothing(found["validation"].logits, taken_out), labels["validation"])
         for temperature in (1.0, fitted):
             steps[f"smoothing {taken_out:g} taken out, temperature {temperature:.3f}"] = {
                 split: asdict(measure(probabilities(got.logits, temperature, taken_out), labels[split]))

@@ -20,7 +20,7 @@ from PIL import Image
 from model.calibrate.reliability import measure
 from model.evaluate.served_precisions import Answers, Served
 from model.preprocess import Preprocessed, native, preprocess
-from model.synthetic.uploads import GROUPS, remake
+from model.synthetic.uploads import GROUPS, make_upload
 
 Pixels = NDArray[np.uint8]
 SURE = 0.8
@@ -110,7 +110,7 @@ def table(found: Iterator[Row]) -> Iterator[str]:
 
 def _prepare(recipe: str, number: int, picture: Pixels) -> tuple[Preprocessed, Pixels]:
     """What the network gets to see of the file by `auto`, and by `native`."""
-    with Image.open(io.BytesIO(remake(recipe, picture, number))) as image:
+    with Image.open(io.BytesIO(make_upload(recipe, picture, number))) as image:
         result = preprocess(image)
         plain = result if result.mode == "native" else preprocess(image, mode="native")
     return result, plain.pixels

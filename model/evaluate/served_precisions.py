@@ -11,7 +11,7 @@ from model.checkpoint import Checkpoint, graph_file
 from model.export.manifest import Export, ExportError
 from model.labels import probabilities
 from model.ood_detector import Detector, clearly_known
-from model.predict import Outputs, Run, runner
+from model.predict import Outputs, Predictor, load_predictor
 
 
 class Answers(NamedTuple):
@@ -30,7 +30,7 @@ class Served:
     """One way."""
 
     name: str
-    run: Run
+    run: Predictor
     temperature: float
     smoothing: float
     detector: Detector | None
@@ -69,7 +69,7 @@ def ways(checkpoint: Checkpoint) -> list[Served]:
     for graph, export in sorted(exports.items(), key=lambda item: item[1].accepted):
         found += _exported(checkpoint, graph, export)
     kept = (metadata.temperature, metadata.smoothing, checkpoint.detector, metadata.threshold)
-    return found or [Served("torch, fp32", runner(checkpoint), *kept)]
+    return found or [Served("torch, fp32", load_predictor(checkpoint), *kept)]
 
 
 def _exported(checkpoint: Checkpoint, graph: str, export: Export) -> list[Served]:

@@ -33,9 +33,9 @@ from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
 from model.data import DataError, Dataset
 from model.export.manifest import Export, ExportError, Precision, sha256
 from model.export.openvino import best_precision, compile_graph, ov
-from model.googlenet import BytesGraph, InferenceGraph
+from model.googlenet import InferenceGraph, RawPixelGraph
 from model.labels import probabilities
-from model.predict import Outputs, Run, load_graph, serving_pixels
+from model.predict import Outputs, Predictor, load_graph, serving_pixels
 from model.preprocess import SIZE
 
 GRAPHS = ("openvino", "openvino-int8")
@@ -72,7 +72,7 @@ def export(checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, Export]
 
 def _made_from(graph: str, checkpoint: Checkpoint, dataset: Dataset | None) -> dict[str, str]:
     """What decides over a graph and over what it gives: tensors, pictures, and who converts them, if they are here."""
-    made_from = {"version": VERSION, "checkpoint": checkpoint.substance(), "openvino": ov.__version__}
+    made_from = {"version": VERSION, "checkpoint": checkpoint.serving_digest(), "openvino": ov.__version__}
     if graph == "openvino-int8" and importlib.util.find_spec("nncf"):
         made_from["nncf"] = importlib.metadata.version("nncf")
     if dataset is not None:
@@ -98,7 +98,7 @@ def _build(graph: str, checkpoint: Checkpoint, dataset: Dataset | None) -> ov.Mo
         return _converted(plain)
     from model.export.quantise import calibration, quantise
 
-    bytewise = BytesGraph(plain.network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+    bytewise = RawPixelGraph(plain.network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
     return quantise(_converted(bytewise), serving_pixels(calibration(dataset.train)).numpy())
 
 
@@ -149,7 +149,7 @@ def _write(
     return description
 
 
-def graph_runner(path: Path, precision: str) -> Run:
+def graph_runner(path: Path, precision: str) -> Predictor:
     """The exported graph over many pictures."""
     request = compile_graph(path, precision, threads=0).create_infer_request()
 
@@ -164,7 +164,7 @@ def graph_runner(path: Path, precision: str) -> Run:
     return run
 
 
-def _describe(run: Run, checkpoint: Checkpoint, dataset: Dataset | None) -> Precision:
+def _describe(run: Predictor, checkpoint: Checkpoint, dataset: Dataset | None) -> Precision:
     """What belongs to one graph in one precision: everything that depends on its own logits and features."""
     metadata, accuracy, fitted = checkpoint.metadata, None, None
     if dataset is not None:

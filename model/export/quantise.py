@@ -29,7 +29,7 @@ def calibration(train: Split) -> Tensor:
 
 
 def quantise(model: ov.Model, pixels: NDArray[np.uint8]) -> ov.Model:
-    """The graph, of BytesGraph, with all convolutions but the head in int8; calibrated on uint8 [n,96,96]."""
+    """The graph, of RawPixelGraph, with all convolutions but the head in int8; calibrated on uint8 [n,96,96]."""
     convolutions = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
     nncf.set_log_level("ERROR")
     quantised: ov.Model = nncf.quantize(

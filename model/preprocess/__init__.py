@@ -1,15 +1,6 @@
-"""Any picture → uint8 [96,96], the one definition for training, evaluation and serving."""
+"""Any picture → uint8 [96,96], the network's input, in the same way for training, evaluation and serving."""
 
-from model.preprocess.pipeline import (
-    SIZE,
-    VERSION,
-    Ground,
-    Mode,
-    Preprocessed,
-    Rotation,
-    native,
-    on_white,
-    preprocess,
-)
+from model.preprocess.pipeline import VERSION, BackgroundOption, Mode, Preprocessed, Rotation, native, preprocess
+from model.preprocess.scene import SIZE
 
-__all__ = ["SIZE", "VERSION", "Ground", "Mode", "Preprocessed", "Rotation", "native", "on_white", "preprocess"]
+__all__ = ["SIZE", "VERSION", "BackgroundOption", "Mode", "Preprocessed", "Rotation", "native", "preprocess"]

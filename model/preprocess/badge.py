@@ -1,44 +1,44 @@
-"""A garment on a disc or a rounded tile: a badge, an app's icon, a person's picture cut out round.
+"""Finds a garment on a disc or a rounded tile: a badge, an app icon, a round profile picture.
 
-Its background goes on beyond its edge, and so the rest is painted with it. A rim makes a badge within a badge.
+The badge's background colour then also replaces what lies outside its edge. A badge with a rim holds a second badge.
 """
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from model.preprocess.background import CLOSE, Floats
-from model.preprocess.panel import is_picture
-from model.preprocess.photo import Scene
-from model.preprocess.silhouette import Box, Mask, bounds, filled
+from model.preprocess.background import COLOUR_TOLERANCE, Floats
+from model.preprocess.panel import shows_object
+from model.preprocess.scene import Scene
+from model.preprocess.silhouette import Box, Mask, bounding_box, fill_holes
 
-ASPECT = 1.1
-"""Longer by shorter side, at most."""
+MAX_ASPECT = 1.1
+"""Longer by shorter side of a badge."""
 
-SMALLEST = 24
-"""Pixels of the small copy across, at least."""
+MIN_SIDE = 24
+"""Pixels of the scene's small copy along a badge's shorter side."""
 
-ROUND = 0.15
-"""Of a side, the radius of the corners, at least; that of a disc is half of it."""
+MIN_CORNER_RADIUS = 0.15
+"""Of the badge's shorter side; 0.5 is a disc."""
 
-UNLIKE = 0.04
-"""Of the box, what may differ from a rounded square, at most."""
+MAX_SHAPE_ERROR = 0.04
+"""Share of the badge's box that may differ from a rounded square."""
 
-UNROUND, ASIDE = 0.12, 0.2
-"""A ring's hole: what may differ from a disc, and pixels twice from the middle, of the ring's width."""
+MAX_HOLE_ERROR, MAX_HOLE_OFFSET = 0.12, 0.2
+"""Of a ring: the share of its hole that may differ from a disc, and twice the hole's offset by the ring's width."""
 
-RINGS, RING = (1.5, 3.5, 5.5), 2.0
-"""Pixels of the small copy from the edge at which rings of one colour are looked for, and how broad those are."""
+RING_INSETS, RING_WIDTH = (1.5, 3.5, 5.5), 2.0
+"""Distances from the edge at which a ring of one colour is looked for, and its width, in pixels of the small copy."""
 
-UNIFORM = 0.8
-"""Of a ring, what has one colour at least."""
+MIN_UNIFORM_SHARE = 0.8
+"""Share of such a ring that has its colour."""
 
 
-def badge(scene: Scene) -> tuple[Box, Image.Image] | None:
-    """Where it is, left, top, right, bottom in pixels, and the picture on it; None if there is none."""
-    if scene.mask is None or (found := _rounded(scene.mask, SMALLEST)) is None or _is_ring(scene.mask, found[0]):
+def find_badge(scene: Scene) -> tuple[Box, Image.Image] | None:
+    """The badge's box in pixels of the picture, and the picture on it; None if there is no badge."""
+    if scene.mask is None or (found := _rounded_square(scene.mask)) is None or _is_ring(scene.mask, found[0]):
         return None
     (left, top, right, bottom), radius = found
-    if (edge := _background(scene, *found)) is None:
+    if (edge := _edge_colour(scene, *found)) is None:
         return None
     colour, inset = edge
     x, y = scene.image.width / scene.mask.shape[1], scene.image.height / scene.mask.shape[0]
@@ -49,53 +49,55 @@ def badge(scene: Scene) -> tuple[Box, Image.Image] | None:
     ImageDraw.Draw(mask).rounded_rectangle(edges, max(0, radius * x - inset), fill=255)
     fill = tuple(int(level) for level in colour) if inside.mode == "RGB" else int(colour[0])
     picture = Image.composite(inside, Image.new(inside.mode, inside.size, fill), mask)
-    return (box, picture) if is_picture(picture) else None
+    return (box, picture) if shows_object(picture) else None
 
 
 def _is_ring(mask: Mask, box: Box) -> bool:
-    """Whether all that is in the shape is a round hole in the middle."""
-    hole = _disc(mask.shape, box, RINGS[0]) & ~mask
-    inner = bounds(hole)
+    """Whether the shape holds nothing but a round hole in its middle."""
+    hole = _disc(mask.shape, box, RING_INSETS[0]) & ~mask
+    inner = bounding_box(hole)
     disc = _disc(mask.shape, inner, 0)
-    aside = abs(inner[0] + inner[2] - box[0] - box[2]), abs(inner[1] + inner[3] - box[1] - box[3])
-    return max(aside) <= ASIDE * (box[2] - box[0]) and bool((hole ^ disc).sum() <= UNROUND * disc.sum())
+    offset = max(abs(inner[0] + inner[2] - box[0] - box[2]), abs(inner[1] + inner[3] - box[1] - box[3]))
+    return offset <= MAX_HOLE_OFFSET * (box[2] - box[0]) and bool((hole ^ disc).sum() <= MAX_HOLE_ERROR * disc.sum())
 
 
-def _disc(shape: tuple[int, ...], box: Box, inset: float) -> Mask:
-    return _tile(shape, box, max(shape), inset)
-
-
-def _rounded(mask: Mask, smallest: int) -> tuple[Box, float] | None:
-    """The box and the radius of a square with round corners, if the mask and what it encloses are one."""
-    box = left, top, right, bottom = bounds(mask)
-    width, height = right - left, bottom - top
-    if max(width, height) > ASPECT * min(width, height) or min(width, height) < smallest:
+def _rounded_square(mask: Mask) -> tuple[Box, float] | None:
+    """Box and corner radius of the mask with its holes filled; None if that is no square with round corners."""
+    box = left, top, right, bottom = bounding_box(mask)
+    side = min(right - left, bottom - top)
+    if max(right - left, bottom - top) > MAX_ASPECT * side or side < MIN_SIDE:
         return None
-    corner = max(1, round(ROUND * min(width, height) / 5))
+    corner = max(1, round(MIN_CORNER_RADIUS * side / 5))
     within = mask[top:bottom, left:right]
     if any(within[y, x] for y in (corner // 2, -1 - corner // 2) for x in (corner // 2, -1 - corner // 2)):
         return None
-    shape = filled(mask)[top:bottom, left:right]
+    shape = fill_holes(mask)[top:bottom, left:right]
     radius = float(np.sqrt((shape.size - shape.sum()) / (4 - np.pi)))
-    if radius < ROUND * min(width, height):
+    if radius < MIN_CORNER_RADIUS * side:
         return None
-    off = (shape ^ _tile(mask.shape, box, radius, 0)[top:bottom, left:right]).sum()
-    return (box, radius) if off <= UNLIKE * shape.size else None
+    off = (shape ^ _rounded_rectangle(mask.shape, box, radius, 0)[top:bottom, left:right]).sum()
+    return (box, radius) if off <= MAX_SHAPE_ERROR * shape.size else None
 
 
-def _background(scene: Scene, box: Box, radius: float) -> tuple[Floats, float] | None:
-    """The colour of the outermost ring of one colour, [c], and how far from the edge its middle is."""
+def _edge_colour(scene: Scene, box: Box, radius: float) -> tuple[Floats, float] | None:
+    """Colour [c] of the outermost ring of one colour, and the distance of its middle from the edge."""
     shape = scene.view.values.shape[:2]
-    for depth in RINGS:
-        ring = scene.view.values[_tile(shape, box, radius, depth) & ~_tile(shape, box, radius, depth + RING)]
+    for inset in RING_INSETS:
+        outer, inner = (_rounded_rectangle(shape, box, radius, depth) for depth in (inset, inset + RING_WIDTH))
+        ring = scene.view.values[outer & ~inner]
         colour: Floats = np.median(ring, axis=0)
-        if (np.abs(ring - colour).max(axis=1) <= CLOSE).mean() >= UNIFORM:
-            return colour, depth + RING / 2
+        if (np.abs(ring - colour).max(axis=1) <= COLOUR_TOLERANCE).mean() >= MIN_UNIFORM_SHARE:
+            return colour, inset + RING_WIDTH / 2
     return None
 
 
-def _tile(shape: tuple[int, ...], box: Box, radius: float, inset: float) -> Mask:
-    """A rounded rectangle in a box, so many pixels smaller on all sides → bool of `shape`."""
+def _disc(shape: tuple[int, ...], box: Box, inset: float) -> Mask:
+    """An ellipse in the box, `inset` pixels smaller on all sides → bool of `shape`."""
+    return _rounded_rectangle(shape, box, max(shape), inset)
+
+
+def _rounded_rectangle(shape: tuple[int, ...], box: Box, radius: float, inset: float) -> Mask:
+    """A rounded rectangle in the box, `inset` pixels smaller on all sides → bool of `shape`."""
     left, top, right, bottom = box
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     half = (right - left) / 2 - inset, (bottom - top) / 2 - inset

@@ -1,64 +1,69 @@
-"""How light each pixel of the garment is, and what a drawing of a garment is filled with.
+"""The brightness of each pixel of the garment, on a black background.
 
-The data set's garments are of cloth, light all over on black. An outline's inside, and the slits in a flat shape, look
-like the background to any trimming; here they become what cloth and seams are there.
+The data set shows garments of cloth: bright areas on black. In drawings, the inside of an outline and the slits in a
+flat shape look like background. They are filled here, as bright as cloth and seams are in the data set.
 """
 
 import numpy as np
 
 from model.preprocess.background import Floats
-from model.preprocess.silhouette import Mask, filled
+from model.preprocess.silhouette import Mask, fill_holes
 
-HOLLOW = 0.5
-"""More of the silhouette than this looks like the background: an outline, or white on transparency."""
+MIN_HOLLOW_SHARE = 0.5
+"""A silhouette of which more than this looks like background is hollow: an outline, or white on transparency."""
 
-MID_TONE = 0.6
-"""What a hollow silhouette is filled with."""
+HOLLOW_FILL = 0.6
+"""The brightness that a hollow silhouette is filled with, of full brightness."""
 
-INK, MIXED = 0.3, 0.22
-"""A drawing's strongest tone, at least, and the share of its silhouette, at most, that is neither of it nor empty."""
+MIN_INK, MAX_MIXED_SHARE = 0.3, 0.22
+"""A drawing's brightest pixel has at least the first. At most the second of its silhouette is neither ink nor empty."""
 
-SEAM, BODY = 0.3, 0.9
-"""What is filled into a drawing's slits, where the data set's garments have seams, and between bold lines."""
+SEAM_FILL, BODY_FILL = 0.3, 0.9
+"""The brightness that a drawing's slits are filled with, and the area between its bold lines."""
 
-EMPTY = ((0.6, MID_TONE), (0.3, BODY), (0.1, SEAM))
-"""More of a drawing's silhouette than the first is empty, and filled with the second: thin lines, bold ones, slits."""
+DRAWING_FILLS = ((0.6, HOLLOW_FILL), (0.3, BODY_FILL), (0.1, SEAM_FILL))
+"""A drawing's fill by the least empty share of its silhouette, for thin lines, bold lines and slits."""
 
-FAINTEST = 0.1
-"""Of full intensity."""
+EMPTY_BRIGHTNESS = 0.1
+"""Darker pixels are empty, of full brightness."""
+
+MAX_PLAIN_SIDE = 56
+"""Pixels along the longer side: smaller pictures, up to twice the data set's size, have no holes to fill."""
 
 
-def tones_of(gray: Floats, back: Floats, mask: Mask | None, *, inverted: bool) -> tuple[Floats, bool]:
-    """The background 0, the garment light, at most 1 or so; and whether it was filled so that it is averaged.
+def garment_brightness(gray: Floats, background: Floats, mask: Mask | None, *, inverted: bool) -> tuple[Floats, bool]:
+    """The brightness, [h,w], 0 for the background, about 1 at most; and whether to shrink it by averaging.
 
-    `gray` and `back`, the background's, are luma of 0–255, [h,w] like `mask`, the garment's pixels where it is known.
+    `gray` and `background` are luma of 0–255, [h,w] like `mask`, the garment's pixels, if they are known.
+    `inverted` says that the background is light.
     """
-    tones: Floats = np.abs(gray - back) / np.maximum(back if inverted else 255 - back, 64)
+    brightness: Floats = np.abs(gray - background) / np.maximum(background if inverted else 255 - background, 64)
     if mask is None or not mask.any():
-        return tones, False
-    silhouette, is_drawn = _silhouette(tones, mask)
-    shown: Floats = tones / tones[mask].max() if is_drawn else tones
-    fill = _filling(float((shown[silhouette] < FAINTEST).mean()), is_drawn)
+        return brightness, False
+    silhouette, is_drawing = _silhouette(brightness, mask)
+    shown: Floats = brightness / brightness[mask].max() if is_drawing else brightness
+    fill = _fill(float((shown[silhouette] < EMPTY_BRIGHTNESS).mean()), is_drawing)
     if fill is None:
-        return tones, False
-    return np.where(silhouette, fill + shown * (1 - fill), shown), fill != BODY
+        return brightness, False
+    return np.where(silhouette, fill + shown * (1 - fill), shown), fill != BODY_FILL
 
 
-def _silhouette(tones: Floats, mask: Mask) -> tuple[Mask, bool]:
-    """What the mask encloses, if it is sparse or a drawing's; and whether it is: ink, nothing, and little between."""
-    if max(mask.shape) <= 56:
+def _silhouette(brightness: Floats, mask: Mask) -> tuple[Mask, bool]:
+    """The mask, with its holes filled if it is sparse or a drawing's; and whether it is a drawing's."""
+    if max(mask.shape) <= MAX_PLAIN_SIDE:
         return mask, False
-    top, is_sparse = float(tones[mask].max()), bool(mask.mean() < 0.5)
-    mixed = int((mask & (tones > FAINTEST * top) & (tones < (1 - FAINTEST) * top)).sum())
-    may_be_drawn = top >= INK and mixed <= MIXED * mask.size  # filling takes long
-    silhouette = filled(mask) if is_sparse or may_be_drawn else mask
-    if may_be_drawn and mixed <= MIXED * int(silhouette.sum()):
+    top, is_sparse = float(brightness[mask].max()), bool(mask.mean() < 0.5)
+    is_mixed = (brightness > EMPTY_BRIGHTNESS * top) & (brightness < (1 - EMPTY_BRIGHTNESS) * top)
+    mixed = int((mask & is_mixed).sum())
+    may_be_drawing = top >= MIN_INK and mixed <= MAX_MIXED_SHARE * mask.size  # checked first: filling takes long
+    silhouette = fill_holes(mask) if is_sparse or may_be_drawing else mask
+    if may_be_drawing and mixed <= MAX_MIXED_SHARE * int(silhouette.sum()):
         return silhouette, True
     return silhouette if is_sparse else mask, False
 
 
-def _filling(empty: float, is_drawn: bool) -> float | None:
-    """The tone for what is empty of a silhouette, such a share of it; None if it stays empty."""
-    if is_drawn:
-        return next((tone for least, tone in EMPTY if empty > least), None)
-    return MID_TONE if empty > HOLLOW else None
+def _fill(empty_share: float, is_drawing: bool) -> float | None:
+    """The brightness for the empty share of a silhouette; None if it stays empty."""
+    if is_drawing:
+        return next((fill for least, fill in DRAWING_FILLS if empty_share > least), None)
+    return HOLLOW_FILL if empty_share > MIN_HOLLOW_SHARE else None

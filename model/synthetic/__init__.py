@@ -1,1 +1,1 @@
-"""Pictures that code draws: uploads, scenes, drawn garments, outliers."""
+"""Synthetic pictures: uploads made from data-set pictures, drawn garments, and outliers."""

@@ -35,7 +35,7 @@ from model.checkpoint import Checkpoint, CheckpointError
 from model.data import DataError, Dataset, Split
 from model.googlenet import Convolution, GoogLeNet
 from model.predict import load_graph
-from model.synthetic.sketches.garments import CLASSES, sketches
+from model.synthetic.sketches.draw import CLASSES, draw_sketches
 from model.train import augment
 from model.train.finalize import finished
 from model.train.recipes import RECIPES, Recipe
@@ -240,7 +240,7 @@ def _with_sketches(dataset: Dataset, count: int, seed: int) -> Split:
         return dataset.train
     if dataset.classes != CLASSES:
         raise DataError(f"sketches={count}: there are drawings of {', '.join(CLASSES)} alone")
-    pixels, labels = sketches(count, seed)
+    pixels, labels = draw_sketches(count, seed)
     return Split(
         torch.cat([dataset.train.pixels, torch.from_numpy(pixels)]),
         torch.cat([dataset.train.labels, torch.from_numpy(labels)]),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.api.schemas import Preprocessing
-from model.synthetic.uploads import remake
+from model.synthetic.uploads import make_upload
 
 SAMPLE = slice(0, 100, 4)
 """Of the hundred committed pictures: two or three of every class."""
@@ -24,7 +24,7 @@ def predict(client: httpx.Client, files: list[bytes], **query: str) -> list[dict
 
 
 def remade(recipe: str, content: bytes, number: int) -> bytes:
-    return remake(recipe, np.asarray(Image.open(io.BytesIO(content)).convert("L")), number)
+    return make_upload(recipe, np.asarray(Image.open(io.BytesIO(content)).convert("L")), number)
 
 
 def preprocessing_of(answer: dict[str, object]) -> Preprocessing:

@@ -15,7 +15,7 @@ from app.inference.engines.batch_buckets import Buckets, FixedBatch
 from app.inference.engines.choose import golden_error
 from app.inference.engines.pytorch import cuda_memory, load_network
 from model.checkpoint import Checkpoint
-from model.fused_googlenet import merge_branches
+from model.fused_googlenet import fuse_branches
 from model.googlenet import InferenceGraph
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class CudaEngine:
 
 def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int) -> Buckets:
     """The checkpoint's network on a device in `dtype`, in batches of the class `batch`. Raises StartError."""
-    network = merge_branches(load_network(checkpoint)).to(device, dtype)
+    network = fuse_branches(load_network(checkpoint)).to(device, dtype)
     network = network.to(memory_format=torch.channels_last)
     graph = InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval().to(device)
 

@@ -1,1 +1,1 @@
-"""Garments that code draws, as icons show them."""
+"""Garments drawn from random shapes, as icons and clip art show them."""

@@ -1,31 +1,33 @@
-"""Clothes drawn by rule: torso, sleeves and what is on them; trousers."""
+"""Random figures of clothes: tops with sleeves and details, dresses, trousers."""
 
 import numpy as np
 from numpy.random import Generator
 
-from model.synthetic.sketches.figure import Figure, Points, box, disc, mirrored, pair, rounded, some
+from model.synthetic.sketches.figure import Figure, Points, box, disc, maybe_add, maybe_add_pair, mirrored, rounded
 
 
 def t_shirt(rng: Generator) -> Figure:
     kind = rng.choice(["short", "short", "short", "tank", "straps"])
     figure = _top(rng, sleeve=kind, length=rng.uniform(0.65, 0.88), waist=(0.2, 0.3), hem=(0.22, 0.34))
-    some(rng, figure.lines, 0.2, _stripe(rng))
-    some(rng, figure.patches, 0.2, box(0.08, 0.35, 0.2, 0.47), disc(0, 0.4, 0.1), box(-0.12, 0.35, 0.12, 0.5))
+    maybe_add(rng, figure.lines, 0.2, _stripe(rng))
+    maybe_add(rng, figure.patches, 0.2, box(0.08, 0.35, 0.2, 0.47), disc(0, 0.4, 0.1), box(-0.12, 0.35, 0.12, 0.5))
     return figure
 
 
 def pullover(rng: Generator) -> Figure:
     figure = _top(rng, sleeve="long", length=rng.uniform(0.68, 0.95), waist=(0.22, 0.34), hem=(0.2, 0.34))
     length = figure.shapes[0][:, 1].max()
-    some(rng, figure.lines, 0.5, mirrored([[0.3, length - 0.07]], closed=False))
+    maybe_add(rng, figure.lines, 0.5, mirrored([[0.3, length - 0.07]], closed=False))
     if rng.random() < 0.35:
         _hood(rng, figure)
-        some(rng, figure.lines, 0.6, np.array([[-0.05, 0.1], [-0.05, 0.25]]), np.array([[0.05, 0.1], [0.05, 0.25]]))
+        maybe_add(
+            rng, figure.lines, 0.6, np.array([[-0.05, 0.1], [-0.05, 0.25]]), np.array([[0.05, 0.1], [0.05, 0.25]])
+        )
         pouch = mirrored([[0.09, length - 0.3], [0.16, length - 0.1]])
-        some(rng, figure.patches if rng.random() < 0.5 else figure.lines, 0.6, pouch)
+        maybe_add(rng, figure.patches if rng.random() < 0.5 else figure.lines, 0.6, pouch)
     else:
-        some(rng, figure.lines, 0.25, _stripe(rng), np.array([[0, 0.1], [0, rng.uniform(0.2, 0.35)]]))
-        some(rng, figure.patches, 0.3, mirrored([[0.1, 0.02], [0.09, -rng.uniform(0.03, 0.12)]]))
+        maybe_add(rng, figure.lines, 0.25, _stripe(rng), np.array([[0, 0.1], [0, rng.uniform(0.2, 0.35)]]))
+        maybe_add(rng, figure.patches, 0.3, mirrored([[0.1, 0.02], [0.09, -rng.uniform(0.03, 0.12)]]))
     return figure
 
 
@@ -38,13 +40,13 @@ def coat(rng: Generator) -> Figure:
     if rng.random() < 0.25:
         _hood(rng, figure)
     else:
-        pair(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.8, lapel)
+        maybe_add_pair(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.8, lapel)
     _buttons(rng, figure, 0.7, deep, length)
     low = rng.uniform(0.5, 0.7) * length
-    pair(rng, figure.patches, 0.25, box(0.07, low, 0.19, low + rng.choice([0.03, 0.12])))
-    pair(rng, figure.lines, 0.4, np.array([[0.08, low], [0.18, low + rng.choice([-0.06, 0, 0.1])]]))
+    maybe_add_pair(rng, figure.patches, 0.25, box(0.07, low, 0.19, low + rng.choice([0.03, 0.12])))
+    maybe_add_pair(rng, figure.lines, 0.4, np.array([[0.08, low], [0.18, low + rng.choice([-0.06, 0, 0.1])]]))
     belt = 0.5 * length
-    some(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.25, box(-0.26, belt, 0.26, belt + 0.07))
+    maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.25, box(-0.26, belt, 0.26, belt + 0.07))
     if length < 1 and rng.random() < 0.2:  # quilted
         figure.lines += [np.array([[-0.27, y], [0.27, y]]) for y in np.arange(0.2, length, 0.17)]
     return figure
@@ -55,10 +57,10 @@ def shirt(rng: Generator) -> Figure:
     sleeve = "long" if rng.random() < 0.6 else "short"
     figure = _top(rng, sleeve=sleeve, length=length, waist=(0.2, 0.3), hem=(0.2, 0.33))
     collar = np.array([[0, 0.1], [0.1, -0.03], [rng.uniform(0.1, 0.17), 0.08], [0.07, rng.uniform(0.14, 0.2)]])
-    pair(rng, figure.patches if rng.random() < 0.6 else figure.lines, 1, collar)
-    some(rng, figure.lines, 0.9, np.array([[0, 0.12], [0, length]]))
+    maybe_add_pair(rng, figure.patches if rng.random() < 0.6 else figure.lines, 1, collar)
+    maybe_add(rng, figure.lines, 0.9, np.array([[0, 0.12], [0, length]]))
     _buttons(rng, figure, 0.8, 0.15, length)
-    some(rng, figure.patches if rng.random() < 0.5 else figure.lines, 0.35, box(0.07, 0.28, 0.18, 0.42))
+    maybe_add(rng, figure.patches if rng.random() < 0.5 else figure.lines, 0.35, box(0.07, 0.28, 0.18, 0.42))
     return figure
 
 
@@ -71,11 +73,11 @@ def dress(rng: Generator) -> Figure:
     wave = [[0.5 * hem, length + rng.choice([0, 0, 0.05])]]
     skirt = mirrored([[waist, at - 0.01], [knee, (at + length) / 2], [hem, length], *wave])
     figure.shapes.append(rounded(skirt, 1) if rng.random() < 0.5 else skirt)
-    some(rng, figure.lines, 0.4, np.array([[-waist, at], [waist, at]]))
-    some(rng, figure.patches, 0.2, box(-waist, at - 0.03, waist, at + 0.05))
+    maybe_add(rng, figure.lines, 0.4, np.array([[-waist, at], [waist, at]]))
+    maybe_add(rng, figure.patches, 0.2, box(-waist, at - 0.03, waist, at + 0.05))
     for x in (-0.3, 0.3) if rng.random() < 0.35 else (0,) if rng.random() < 0.2 else ():
         figure.lines.append(np.array([[x * waist, at + 0.15], [x * hem, length]]))
-    some(rng, figure.lines, 0.15, mirrored([[hem * 0.9, length - 0.1]], closed=False))
+    maybe_add(rng, figure.lines, 0.15, mirrored([[hem * 0.9, length - 0.1]], closed=False))
     return figure
 
 
@@ -89,18 +91,19 @@ def trouser(rng: Generator) -> Figure:
     inside = [inner * rng.uniform(0.3, 1), 0.62 * length] if rng.random() < 0.5 else [inner, length]
     right = [[waist, 0], [hip, 0.25], knee, [outer, length], [inner, length], inside, [0.01, crotch]]
     figure = Figure([mirrored(right)])
-    band = rng.uniform(0.06, 0.1)
-    some(rng, figure.patches if rng.random() < 0.3 else figure.lines, 0.6, box(-waist, 0, waist, band))
-    some(rng, figure.lines, 0.6, np.array([[0, band], [0, crotch]]))
-    pair(rng, figure.lines, 0.5, np.array([[0.4 * waist, band], [0.6 * waist, band + 0.07], [hip, band + 0.12]]))
-    pair(rng, figure.lines, 0.3, np.array([[inner, length - 0.08], [outer, length - 0.08]]))
-    pair(rng, figure.lines, 0.15, np.array([[0.5 * hip, 0.3], [(inner + outer) / 2, length]]))
-    pair(rng, figure.patches, 0.1, box(0.08, 0.55, 0.2, 0.67))
+    waistband = rng.uniform(0.06, 0.1)
+    maybe_add(rng, figure.patches if rng.random() < 0.3 else figure.lines, 0.6, box(-waist, 0, waist, waistband))
+    maybe_add(rng, figure.lines, 0.6, np.array([[0, waistband], [0, crotch]]))
+    pocket = np.array([[0.4 * waist, waistband], [0.6 * waist, waistband + 0.07], [hip, waistband + 0.12]])
+    maybe_add_pair(rng, figure.lines, 0.5, pocket)
+    maybe_add_pair(rng, figure.lines, 0.3, np.array([[inner, length - 0.08], [outer, length - 0.08]]))
+    maybe_add_pair(rng, figure.lines, 0.15, np.array([[0.5 * hip, 0.3], [(inner + outer) / 2, length]]))
+    maybe_add_pair(rng, figure.patches, 0.1, box(0.08, 0.55, 0.2, 0.67))
     return figure
 
 
 def _top(rng: Generator, sleeve: str, length: float, waist: tuple[float, float], hem: tuple[float, float]) -> Figure:
-    """Torso and sleeves, the neck at the origin."""
+    """Torso and sleeves, the neck at the origin; `sleeve` is short, long, tank, straps or bare."""
     shoulder, drop, neck = rng.uniform(0.22, 0.33), rng.uniform(0.02, 0.1), rng.uniform(0.07, 0.14)
     armpit = np.array([shoulder * rng.uniform(0.8, 1), rng.uniform(0.24, 0.36)])
     below = [[rng.uniform(*waist), 0.6 * length], [rng.uniform(*hem), length]]
@@ -125,18 +128,7 @@ def _top(rng: Generator, sleeve: str, length: float, waist: tuple[float, float],
     throat = [[0, deep]] if rng.random() < 0.35 else [[0.3 * neck, deep], [0.75 * neck, 0.6 * deep]]
     figure = Figure([mirrored([*throat, *right])])
     if sleeve in ("short", "long"):
-        out = rng.uniform(0.35, 1.2) if sleeve == "short" else rng.uniform(0.05, 0.6)
-        far = rng.uniform(0.18, 0.36) if sleeve == "short" else rng.uniform(0.6, 0.9) * min(length, 0.95)
-        way, back = np.array([np.sin(out), np.cos(out)]), np.array([-np.cos(out), np.sin(out)])
-        root = np.array([shoulder, drop])
-        outer = root + way * far
-        width = rng.uniform(0.12, 0.22) if sleeve == "short" else rng.uniform(0.07, 0.17)
-        inner = outer + back * width
-        elbow = root + way * far / 2 - back * rng.uniform(-0.01, 0.05)
-        arm = np.array([[shoulder - 0.06, drop - 0.02], root, elbow, outer, inner, armpit, armpit - [0.06, 0]])
-        figure.shapes += [arm, arm * [-1, 1]]
-        pair(rng, figure.lines, 0.3, np.array([root, armpit]))
-        pair(rng, figure.lines, 0.3, np.array([outer, inner]) - way * rng.uniform(0.04, 0.08))
+        _add_sleeves(rng, figure, sleeve, length, np.array([shoulder, drop]), armpit)
     if neck and rng.random() < 0.3:
         figure.lines.append(mirrored([[0.3 * neck, deep + 0.05], [neck + 0.05, 0.02]], closed=False))
     if rng.random() < 0.3:
@@ -144,12 +136,27 @@ def _top(rng: Generator, sleeve: str, length: float, waist: tuple[float, float],
     return figure
 
 
+def _add_sleeves(rng: Generator, figure: Figure, sleeve: str, length: float, root: Points, armpit: Points) -> None:
+    """Adds both sleeves, from the shoulder `root` to the armpit."""
+    angle = rng.uniform(0.35, 1.2) if sleeve == "short" else rng.uniform(0.05, 0.6)
+    far = rng.uniform(0.18, 0.36) if sleeve == "short" else rng.uniform(0.6, 0.9) * min(length, 0.95)
+    along, across = np.array([np.sin(angle), np.cos(angle)]), np.array([-np.cos(angle), np.sin(angle)])
+    outer = root + along * far
+    width = rng.uniform(0.12, 0.22) if sleeve == "short" else rng.uniform(0.07, 0.17)
+    inner = outer + across * width
+    elbow = root + along * far / 2 - across * rng.uniform(-0.01, 0.05)
+    arm = np.array([[root[0] - 0.06, root[1] - 0.02], root, elbow, outer, inner, armpit, armpit - [0.06, 0]])
+    figure.shapes += [arm, arm * [-1, 1]]
+    maybe_add_pair(rng, figure.lines, 0.3, np.array([root, armpit]))
+    maybe_add_pair(rng, figure.lines, 0.3, np.array([outer, inner]) - along * rng.uniform(0.04, 0.08))
+
+
 def _hood(rng: Generator, figure: Figure) -> None:
     wide, high = rng.uniform(0.14, 0.22), rng.uniform(0.12, 0.25)
     hood = rounded(mirrored([[0.6 * wide, -high], [wide, -0.3 * high], [wide, 0.05], [0.05, 0.15]]), 2)
     figure.shapes.append(hood)
-    some(rng, figure.patches, 0.5, hood * [0.6, 0.6])
-    some(rng, figure.lines, 0.5, hood)
+    maybe_add(rng, figure.patches, 0.5, hood * [0.6, 0.6])
+    maybe_add(rng, figure.lines, 0.5, hood)
 
 
 def _buttons(rng: Generator, figure: Figure, chance: float, top: float, bottom: float) -> None:

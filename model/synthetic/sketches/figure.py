@@ -1,4 +1,4 @@
-"""What figures are made of: outlines, mirrored, rounded, turned, and lines with a width."""
+"""Shapes that drawn garments consist of, and operations on outlines: mirrored, round, rotated, thicken."""
 
 from dataclasses import dataclass, field
 
@@ -7,39 +7,41 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
-"""[n,2], x to the right and y down, in units of about the figure's size."""
+"""[n,2], x to the right and y down; a figure is about one unit large."""
 
 
 @dataclass
 class Figure:
-    """What a drawing consists of, from the back to the front."""
+    """A drawing's parts, drawn in this order."""
 
     shapes: list[Points] = field(default_factory=list)
-    """What the garment covers."""
+    """Outlines of the areas that the garment covers."""
     patches: list[Points] = field(default_factory=list)
-    """Parts of another tone: soles, collars, pockets."""
+    """Outlines of areas in another tone: soles, collars, pockets."""
     lines: list[Points] = field(default_factory=list)
     """Seams, laces, creases."""
 
 
-def some(rng: Generator, where: list[Points], chance: float, *choices: Points) -> None:
+def maybe_add(rng: Generator, parts: list[Points], chance: float, *choices: Points) -> None:
+    """Adds one of the choices, with a probability of `chance`."""
     if rng.random() < chance:
-        where.append(choices[rng.integers(len(choices))])
+        parts.append(choices[rng.integers(len(choices))])
 
 
-def pair(rng: Generator, where: list[Points], chance: float, right: Points) -> None:
+def maybe_add_pair(rng: Generator, parts: list[Points], chance: float, right: Points) -> None:
+    """Adds a part and its mirror image, with a probability of `chance`."""
     if rng.random() < chance:
-        where += [right, right * [-1, 1]]
+        parts += [right, right * [-1, 1]]
 
 
 def mirrored(right: ArrayLike, closed: bool = True) -> Points:
-    """The right half of an outline, from its top to its bottom → the whole of it."""
+    """The right half of an outline or a line, from its top to its bottom → the whole."""
     half = np.asarray(right, float).reshape(-1, 2)
     return np.vstack([half, half[::-1] * [-1, 1]]) if closed else np.vstack([half[::-1], half * [-1, 1]])
 
 
 def rounded(points: Points, times: int, share: float = 0.25, closed: bool = True) -> Points:
-    """Corners cut `times` times (Chaikin 1974)."""
+    """Cuts each corner `times` times, at `share` of its sides (Chaikin 1974)."""
     for _ in range(times):
         following = np.roll(points, -1, axis=0)
         cut = np.stack([(1 - share) * points + share * following, share * points + (1 - share) * following], axis=1)
@@ -48,16 +50,17 @@ def rounded(points: Points, times: int, share: float = 0.25, closed: bool = True
 
 
 def band(path: Points, width: float) -> Points:
-    """A path with a width → its outline."""
+    """A line → the outline of a band of that width."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
     beside = along[:, ::-1] * [-0.5 * width, 0.5 * width]
     return np.vstack([path + beside, (path - beside)[::-1]])
 
 
-def arc(x: float, y: float, wide: float, high: float, begin: float, end: float) -> Points:
+def arc(x: float, y: float, x_radius: float, y_radius: float, begin: float, end: float) -> Points:
+    """Part of an ellipse around x, y, between two angles in radians."""
     angles = np.linspace(begin, end, 24)
-    return np.stack([x + wide * np.cos(angles), y + high * np.sin(angles)], axis=1)
+    return np.stack([x + x_radius * np.cos(angles), y + y_radius * np.sin(angles)], axis=1)
 
 
 def disc(x: float, y: float, radius: float) -> Points:
@@ -68,7 +71,8 @@ def box(left: float, top: float, right: float, bottom: float) -> Points:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def turned(points: Points, angle: float) -> Points:
+def rotated(points: Points, angle: float) -> Points:
+    """Around the origin, clockwise on the screen, by an angle in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     result: Points = points @ np.array([[cos, sin], [-sin, cos]])
     return result

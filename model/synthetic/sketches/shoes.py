@@ -1,9 +1,9 @@
-"""Shoes drawn by rule, from the side, their toes to the right; flip-flops from above."""
+"""Random figures of shoes from the side, with the toes to the right; flip-flops from above."""
 
 import numpy as np
 from numpy.random import Generator
 
-from model.synthetic.sketches.figure import Figure, Points, arc, band, box, mirrored, rounded, some, turned
+from model.synthetic.sketches.figure import Figure, Points, arc, band, box, maybe_add, mirrored, rotated, rounded
 
 
 def sneaker(rng: Generator) -> Figure:
@@ -16,16 +16,18 @@ def sneaker(rng: Generator) -> Figure:
     figure = Figure([rounded(np.array(upper), int(rng.integers(1, 3)))])
     sole = _sole(rng, low, rng.uniform(0.05, 0.14))
     figure.shapes.append(sole)
-    some(rng, figure.patches, 0.6, sole)
+    maybe_add(rng, figure.patches, 0.6, sole)
     slope = np.array([0.65, toe - 0.06]) - tongue
     across = np.array([-0.07, 0.12]) * rng.uniform(0.6, 1.2)
     laces = [tongue + slope * t for t in np.linspace(0.15, 0.85, int(rng.integers(2, 6)))]
     if rng.random() < 0.7:
         figure.lines += [np.array([at, at + across]) for at in laces]
-    some(rng, figure.lines, 0.5, np.array([[0.72, toe - 0.02], [0.72, low - 0.08], [0.75, low]]))
-    some(rng, figure.lines, 0.4, np.array([[0.2, top + 0.08], [0.24, low]]), np.array([[0.02, low - 0.2], [0.2, low]]))
+    maybe_add(rng, figure.lines, 0.5, np.array([[0.72, toe - 0.02], [0.72, low - 0.08], [0.75, low]]))
+    maybe_add(
+        rng, figure.lines, 0.4, np.array([[0.2, top + 0.08], [0.24, low]]), np.array([[0.02, low - 0.2], [0.2, low]])
+    )
     stripe = np.array([[0.3, low - 0.03], [0.5, low - 0.2], [0.58, low - 0.2], [0.4, low - 0.03]])
-    some(rng, figure.patches, 0.35, stripe)
+    maybe_add(rng, figure.patches, 0.35, stripe)
     if rng.random() < 0.1:  # studs
         figure.shapes += [box(x, low, x + 0.06, low + 0.17) for x in np.linspace(0.05, 0.85, 5)]
     if rng.random() < 0.1:  # in motion
@@ -51,21 +53,26 @@ def ankle_boot(rng: Generator) -> Figure:
     else:
         sole = _sole(rng, tall, thick)
         figure.shapes.append(sole)
-        some(rng, figure.patches, 0.5, sole)
+        maybe_add(rng, figure.patches, 0.5, sole)
         if rng.random() < 0.3:
             figure.shapes += [box(x, tall, x + 0.11, tall + thick + 0.06) for x in np.linspace(0.03, 0.86, 5)]
+    _add_fastening(rng, figure, front, instep, tall)
+    maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.3, box(lean, 0, lean + front, 0.1))
+    maybe_add(rng, figure.lines, 0.3, np.array([[0.75, tall - 0.25], [0.7, tall]]))
+    return figure
+
+
+def _add_fastening(rng: Generator, figure: Figure, front: float, instep: float, tall: float) -> None:
+    """Adds an ankle boot's laces or elastic sides."""
     if rng.random() < 0.5:
         steps = np.linspace(0.12, instep + 0.08, int(rng.integers(2, 6)))
         reach = rng.uniform(0.12, 0.25)
         figure.lines += [np.array([[front + 0.02, y], [front - reach, y + 0.02]]) for y in steps]
-        some(rng, figure.lines, 0.4, np.array([[front - reach, 0], [front - reach, instep + 0.1], [0.6, tall]]))
+        maybe_add(rng, figure.lines, 0.4, np.array([[front - reach, 0], [front - reach, instep + 0.1], [0.6, tall]]))
     else:
         elastic = np.array([[0.13, 0], [0.33, 0], [0.26, instep], [0.17, instep]])
-        some(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.5, elastic)
-        some(rng, figure.lines, 0.3, np.array([[0, instep + 0.1], [0.45, instep + 0.1]]))
-    some(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.3, box(lean, 0, lean + front, 0.1))
-    some(rng, figure.lines, 0.3, np.array([[0.75, tall - 0.25], [0.7, tall]]))
-    return figure
+        maybe_add(rng, figure.patches if rng.random() < 0.6 else figure.lines, 0.5, elastic)
+        maybe_add(rng, figure.lines, 0.3, np.array([[0, instep + 0.1], [0.45, instep + 0.1]]))
 
 
 def sandal(rng: Generator) -> Figure:
@@ -80,9 +87,9 @@ def _slide(rng: Generator) -> Figure:
     if rng.random() < 0.4:
         strap[:, 0] += (low - strap[:, 1]) * rng.uniform(-0.5, 0.3)
     figure.shapes.append(strap)
-    some(rng, figure.patches, 0.4, strap)
-    some(rng, figure.lines, 0.3, np.array([[a, low], [b, low]]))
-    some(rng, figure.patches, 0.2, _sole(rng, low + thick / 2, thick / 2))
+    maybe_add(rng, figure.patches, 0.4, strap)
+    maybe_add(rng, figure.lines, 0.3, np.array([[a, low], [b, low]]))
+    maybe_add(rng, figure.patches, 0.2, _sole(rng, low + thick / 2, thick / 2))
     return figure
 
 
@@ -93,9 +100,9 @@ def _flip_flops(rng: Generator) -> Figure:
         right = [[0.1, 0], [0.19, 0.15], [0.16, 0.5], [0.15, 0.85], [0.08, 1]]
         strap = [[-0.16, 0.55], [-0.02, 0.2], [0.02, 0.2], [0.16, 0.55], [0, 0.3]]
         place = np.array([x, rng.uniform(-0.15, 0.15) * (x > 0)])
-        figure.shapes.append(turned(rounded(mirrored(right), 2), np.sign(x) * tilt) + place)
+        figure.shapes.append(rotated(rounded(mirrored(right), 2), np.sign(x) * tilt) + place)
         where = figure.patches if rng.random() < 0.6 else figure.lines
-        where.append(turned(np.array(strap), np.sign(x) * tilt) + place)
+        where.append(rotated(np.array(strap), np.sign(x) * tilt) + place)
     return figure
 
 
@@ -132,8 +139,8 @@ def _strappy(rng: Generator) -> Figure:
     if rng.random() < 0.75:
         back = np.array([[0.03, low], [0.02, low - 0.3], [0.2, low - 0.4], [0.42, low - 0.33], [0.45, low - 0.15]])
         figure.shapes.append(band(rounded(back, 1, closed=False), strap))
-    some(rng, figure.patches, 0.4, figure.shapes[0])
-    some(rng, figure.patches, 0.3, box(0.3, low - 0.38, 0.38, low - 0.3))
+    maybe_add(rng, figure.patches, 0.4, figure.shapes[0])
+    maybe_add(rng, figure.patches, 0.3, box(0.3, low - 0.38, 0.38, low - 0.3))
     return figure
 
 
