@@ -1,4 +1,4 @@
-"""python -m model.calibrate."""
+"""Runs the calibration command: python -m model.calibrate."""
 
 import sys
 

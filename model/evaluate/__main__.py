@@ -1,4 +1,4 @@
-"""python -m model.evaluate."""
+"""Runs the evaluation command: python -m model.evaluate."""
 
 import sys
 

@@ -1,12 +1,12 @@
-"""How good a checkpoint is, measured on its own preprocessing and its own, shipped weights.
+"""Evaluates a checkpoint with the service's own preprocessing, or measures everything for the model card.
 
 python -m model.evaluate                       the shipped checkpoint on the whole test set
 python -m model.evaluate --first 1000          on its first 1,000 pictures
 python -m model.evaluate --checkpoint FILE --data DIR
-python -m model.evaluate --robustness          the test set re-made as uploads, recipe by recipe
-python -m model.evaluate --calibration         how far its probabilities can be taken at their word
-python -m model.evaluate --outliers            how well it tells what is no garment
-python -m model.evaluate --report              everything, into the model card (make report)
+python -m model.evaluate --robustness          accuracy on pictures made into typical uploads, by recipe
+python -m model.evaluate --calibration         calibration error, likelihood and Brier score
+python -m model.evaluate --outliers            detection of pictures that are not garments
+python -m model.evaluate --report              measures everything and writes the model card (make report)
 """
 
 import argparse
@@ -15,24 +15,19 @@ from collections.abc import Sequence
 from multiprocessing import Pool
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from model import data
 from model.checkpoint import SHIPPED, Checkpoint, CheckpointError
 from model.data import DataError, Dataset, Split
 from model.evaluate import measurements, model_card, robustness
-from model.evaluate.served_precisions import ways
+from model.evaluate.measurements import confusion_matrix
+from model.evaluate.served_precisions import served_models
 from model.predict import load_graph, predict, serving_pixels
 
 
-def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Counts, int64 [classes,classes]: rows are the true class, columns the predicted one."""
-    return torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
 def confusion_table(matrix: Tensor, classes: Sequence[str]) -> str:
-    """The matrix as text, with each class's recall and precision at the edge."""
+    """The matrix as text, with each class's recall and precision."""
     width = max(len(name) for name in classes)
     corner = "true \\ predicted"
     lines = [f"{corner:>{width + 4}}" + "".join(f"{i:6d}" for i in range(len(classes))) + "   recall"]
@@ -53,13 +48,13 @@ def main() -> int:
         split = (dataset.test if arguments.split == "test" else dataset.validation)[: arguments.first]
         if arguments.report:
             model_card.write(checkpoint, dataset)
-            print(f"written: {model_card.CARD} and what is in {model_card.PICTURES}")
+            print(f"written: {model_card.CARD} and what is in {model_card.FIGURES_FOLDER}")
         elif arguments.calibration or arguments.outliers:
-            _measure(checkpoint, dataset, arguments)
+            _print_tables(checkpoint, dataset, arguments)
         elif arguments.robustness:
-            _robustness(checkpoint, split, arguments.only)
+            _print_robustness(checkpoint, split, arguments.only)
         else:
-            _accuracy(checkpoint, split, arguments.split)
+            _print_accuracy(checkpoint, split, arguments.split)
     except (CheckpointError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,48 +67,47 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     parser.add_argument("--first", type=int, metavar="N", help="only the first N pictures")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
-    parser.add_argument("--robustness", action="store_true", help="accuracy on re-made pictures, beside the clean one")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="of those, the group TEXT, or recipes with TEXT in their name"
+        "--robustness", action="store_true", help="accuracy on pictures made into uploads, and on unchanged ones"
     )
+    only = "with --robustness: only the group TEXT, or recipes with TEXT in their name"
+    parser.add_argument("--only", default="", metavar="TEXT", help=only)
     for name, meaning in (
-        ("calibration", "calibration error, likelihood and Brier score, by engine and step"),
-        ("outliers", "every way to tell what is no garment, on every set"),
-        ("report", "all of it, into the model card and its pictures"),
+        ("calibration", "calibration error, likelihood and Brier score, by engine and calibration step"),
+        ("outliers", "every out-of-distribution score on every set of outliers"),
+        ("report", "measure everything and write the model card and its pictures"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     return parser.parse_args()
 
 
-def _accuracy(checkpoint: Checkpoint, split: Split, name: str) -> None:
+def _print_accuracy(checkpoint: Checkpoint, split: Split, name: str) -> None:
     classes = checkpoint.metadata.classes
     predicted = predict(load_graph(checkpoint), serving_pixels(split.pixels)).argmax(1)
-    matrix = confusion(predicted, split.labels, len(classes))
+    matrix = confusion_matrix(predicted, split.labels, len(classes))
     print(confusion_table(matrix, classes))
-    right = int(matrix.diagonal().sum())
-    share = f"{100 * right / len(split):.2f} % ({right} of {len(split)})"
-    print(f"\n{name} accuracy {share}  {checkpoint.file}")
+    correct = int(matrix.diagonal().sum())
+    accuracy = f"{100 * correct / len(split):.2f} % ({correct} of {len(split)})"
+    print(f"\n{name} accuracy {accuracy}  {checkpoint.file}")
 
 
-def _measure(checkpoint: Checkpoint, dataset: Dataset, arguments: argparse.Namespace) -> None:
-    served = ways(checkpoint)
-    found = measurements.outputs(served, dataset)
+def _print_tables(checkpoint: Checkpoint, dataset: Dataset, arguments: argparse.Namespace) -> None:
+    models = served_models(checkpoint)
+    outputs = measurements.model_outputs(models, dataset)
     if arguments.calibration:
-        print(model_card.calibration_tables(measurements.calibration(checkpoint, dataset, served, found)))
+        print(model_card.calibration_tables(measurements.measure_calibration(checkpoint, dataset, models, outputs)))
     if arguments.outliers:
-        print(
-            model_card.outlier_tables(
-                measurements.outliers(measurements.detector_of(checkpoint), dataset, served, found)
-            )
-        )
+        detector = measurements.require_detector(checkpoint)
+        print(model_card.outlier_tables(measurements.measure_outlier_detection(detector, dataset, models, outputs)))
 
 
-def _robustness(checkpoint: Checkpoint, split: Split, only: str) -> None:
+def _print_robustness(checkpoint: Checkpoint, split: Split, only: str) -> None:
     if split.pixels.shape[1:] != (28, 28):
-        raise DataError("only pictures as Fashion-MNIST's, 28×28, can be re-made")
-    with Pool() as pool:  # before anything starts threads: it forks
-        found = robustness.rows(ways(checkpoint)[-1], split.pixels.numpy(), split.labels.numpy(), pool, only)
-        for line in robustness.table(found):
+        raise DataError("--robustness needs pictures of 28×28 pixels, as Fashion-MNIST has them")
+    with Pool() as pool:  # first, because it forks: OpenVINO starts threads
+        model = served_models(checkpoint)[-1]
+        rows = robustness.measure_rows(model, split.pixels.numpy(), split.labels.numpy(), pool, only)
+        for line in robustness.table(rows):
             print(line, flush=True)
     print(f"\nn = {len(split)}; percent, lost against clean in points; ! more than allowed")
 

@@ -1,4 +1,4 @@
-"""python -m model.export."""
+"""Runs the export command: python -m model.export."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""python -m model.train."""
+"""Runs the training command: python -m model.train."""
 
 import sys
 
-from model.train.trainer import main
+from model.train.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())
