@@ -158,4 +158,4 @@ def _robustness_table(rows: list[Figures]) -> str:
         auto, native, flagged, misled = (_percent(row[key], 1) for key in ("auto", "native", "flagged", "misled"))
         lost = f"{100 * (clean - row['auto']):.1f}"
         lines.append([row["recipe"], auto, lost, native, _percent(row["ece"]), flagged, misled])
-    return _table(["re-made set", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged", "misled"], lines)
+    return _table(["upload", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged", "misled"], lines)
