@@ -1,25 +1,17 @@
-"""Calibrates a trained network: temperature, label smoothing, and the detector of pictures that are not garments.
+"""Fits a checkpoint's calibration: temperature, label smoothing, detector and threshold.
 
-    python -m model.calibrate                                 the shipped checkpoint (make calibrate)
-    python -m model.calibrate --checkpoint FILE --data DIR    your own checkpoint and its data
-
-Training calibrates at its end. This command rewrites the checkpoint; export it again afterwards. Temperature and
-threshold are fitted on the validation pictures, the detector on training pictures and synthetic outliers. The test
-pictures are not used.
+Temperature, smoothing and threshold are fitted on the validation pictures, the detector on training pictures and
+synthetic outliers. The test pictures are not used.
 """
 
-import argparse
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import data
 from model.calibrate import detector_training
 from model.calibrate.reliability import fit_temperature, measure_reliability
-from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, Golden
+from model.checkpoint import Checkpoint, Golden
 from model.data import DataError, Dataset
 from model.labels import probabilities, sharpen
 from model.ood_detector import Detector, threshold
@@ -81,34 +73,3 @@ def check_data(checkpoint: Checkpoint, dataset: Dataset) -> None:
     """Raises DataError if the checkpoint was trained on other data."""
     if checkpoint.metadata.training["data"] != dataset.checksums:
         raise DataError(f"{checkpoint.file} was trained on other data: name its own by --data")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the training data, if it is not Fashion-MNIST")
-    arguments = parser.parse_args()
-    try:
-        checkpoint, dataset = Checkpoint.load(arguments.checkpoint), data.load(arguments.data)
-        check_data(checkpoint, dataset)
-    except (CheckpointError, DataError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    if len(dataset.validation) < MIN_VALIDATION_PICTURES:
-        print(
-            f"{len(dataset.validation)} validation pictures are too few: {MIN_VALIDATION_PICTURES} are needed; "
-            "nothing is changed"
-        )
-        return 0
-    checkpoint = calibrate_checkpoint(checkpoint, dataset)
-    checkpoint.save(arguments.checkpoint)
-    metadata = checkpoint.metadata
-    print(
-        f"{arguments.checkpoint}: label smoothing {metadata.smoothing} taken out, "
-        f"temperature {metadata.temperature:.4f}, out-of-distribution threshold {metadata.threshold}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
