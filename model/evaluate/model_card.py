@@ -71,12 +71,12 @@ def render(figures: Figures) -> str:
         confusion=_confusion_text(calibration["confusion"], figures["classes"]),
         engines=_engine_table(calibration["engines"]),
         steps=_step_table(calibration["steps"]),
-        judged=_score_table(outliers["judged"]),
+        evaluation_sets=_score_table(outliers["judged"]),
         families=_score_table(outliers["families"]),
         flagged=_flagged_table(outliers),
         left_out=_left_out_table(outliers["left_out"]),
         robustness=_robustness_table(figures["robustness"]["rows"]),
-        remade=figures["robustness"]["n"],
+        n_uploads=figures["robustness"]["n"],
     )
 
 
