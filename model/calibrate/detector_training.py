@@ -43,7 +43,8 @@ def inlier_outputs(run: Run, train: Split) -> Outputs:
     """The network's outputs for MAX_UNCHANGED training pictures as they are, then MAX_VARIED varied ones."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED))
     unchanged, varied = (train.pixels[part] for part in (order[:MAX_UNCHANGED], order[-MAX_VARIED:]))
-    return run(np.concatenate([serving_pixels(unchanged).numpy(), prepared(variants.vary(varied.numpy(), SEED))]))
+    pixels = [serving_pixels(unchanged).numpy(), prepared(variants.vary(varied.numpy(), SEED))]
+    return run(np.concatenate(pixels))
 
 
 def synthetic_outlier_outputs(run: Run, train: Split, seed: int = SEED) -> dict[str, Outputs]:
