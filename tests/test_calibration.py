@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.calibrate import calibrate
-from model.calibrate.reliability import diagram, fit_temperature, measure
+from model.calibrate.reliability import fit_temperature, measure_reliability, reliability_diagram
 from model.checkpoint import Checkpoint
 from model.data import Dataset
 from model.export.manifest import Export
@@ -21,13 +21,13 @@ def drawn(n: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_figures_worked_out_by_hand() -> None:
-    found = measure(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), np.array([0, 1, 0, 1]))
+    found = measure_reliability(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), np.array([0, 1, 0, 1]))
     assert found.accuracy == 0.75
     assert found.ece == pytest.approx((2 * abs(0.9 - 0.5) + 0.4 + 0.2) / 4)
     assert found.classwise_ece == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)  # both classes are off by the same
     assert found.nll == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
     assert found.brier == pytest.approx((0.02 + 1.62 + 0.32 + 0.08) / 4)
-    bins = diagram(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 1, 0]))
+    bins = reliability_diagram(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 1, 0]))
     assert [b for b in bins if b[0]] == [(1, 0.6, 1.0), (2, 0.9, 0.5)]
 
 
@@ -35,7 +35,7 @@ def test_figures_worked_out_by_hand() -> None:
 def test_the_temperature_undoes_a_known_scale(scale: float) -> None:
     logits, labels = drawn(20_000)
     assert fit_temperature(scale * logits, labels) == pytest.approx(scale, rel=0.03)
-    assert measure(probabilities(scale * logits, scale, 0.0), labels).ece < 0.01
+    assert measure_reliability(probabilities(scale * logits, scale, 0.0), labels).ece < 0.01
 
 
 def test_smoothing_is_taken_out_and_the_order_stays() -> None:
@@ -46,13 +46,13 @@ def test_smoothing_is_taken_out_and_the_order_stays() -> None:
     recovered = probabilities(smoothed, 1.0, 0.05)
     assert np.abs(recovered - softmax(logits))[likely].max() < 0.002
     assert np.isfinite(remove_label_smoothing(np.array([[800.0, 0.0, -800.0]]), 0.05)).all()
-    assert measure(recovered, labels).ece < measure(softmax(smoothed), labels).ece
+    assert measure_reliability(recovered, labels).ece < measure_reliability(softmax(smoothed), labels).ece
 
 
 def test_too_few_pictures_fit_nothing() -> None:
-    logits, labels = drawn(calibrate.FEWEST - 1)
+    logits, labels = drawn(calibrate.MIN_VALIDATION_PICTURES - 1)
     outputs = Outputs(logits, np.zeros((len(logits), 1024), np.float32))
-    assert calibrate.fit(outputs, labels, 0.0, None) is None
+    assert calibrate.fit_calibration(outputs, labels, 0.0, None) is None
 
 
 def test_the_shipped_temperature_is_the_validation_pictures_own(checkpoint: Checkpoint, fashion_mnist: Dataset) -> None:

@@ -12,7 +12,7 @@ from model.synthetic.scenes import PADDED, PLOTTED, TURNED
 
 @pytest.fixture(scope="module")
 def figures() -> dict:
-    return json.loads(model_card.STORE.read_text())
+    return json.loads(model_card.FIGURES_FILE.read_text())
 
 
 def test_the_card_is_what_the_figures_say(figures: dict, checkpoint: Checkpoint) -> None:
@@ -24,7 +24,7 @@ def test_its_pictures_are_there_and_small() -> None:
     shown = re.findall(r"!\[.*?\]\((.*?)\)", model_card.CARD.read_text())
     assert len(shown) == 7
     for name in shown:
-        assert 1_000 < (model_card.HERE / name).stat().st_size < 100_000, name
+        assert 1_000 < (model_card.MODEL_FOLDER / name).stat().st_size < 100_000, name
 
 
 def test_probabilities_mean_what_they_say(figures: dict) -> None:

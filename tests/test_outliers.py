@@ -35,7 +35,7 @@ def test_a_fitted_detector_separates_and_repeats() -> None:
         Outputs(rng.normal(size=(600, 10)).astype(np.float32), rng.normal(m, 1, (600, 1024)).astype(np.float32))
         for m in (0.0, 0.3)
     )
-    first, second = (detector_training.fit(known, [strange]) for _ in range(2))
+    first, second = (detector_training.fit_detector(known, [strange]) for _ in range(2))
     assert auroc(first.score(*known), first.score(*strange)) > 0.99
     assert all(np.array_equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
     assert first.score(*known).dtype == np.float32

@@ -163,14 +163,14 @@ def test_a_wrong_recipe_is_one_clear_line(tree: Path, tmp_path: Path, change: st
 
 
 def test_the_learning_rate_warms_up_falls_and_restarts() -> None:
-    recipe = RECIPES["quick"].changed(["phases=[[48,4],[96,6]]", "restarts=[[6,0.03]]", "warmup_epochs=1"])
+    recipe = RECIPES["quick"].with_changes(["phases=[[48,4],[96,6]]", "restarts=[[6,0.03]]", "warmup_epochs=1"])
     rates = [recipe.learning_rate_at(epoch / 10) for epoch in range(101)]
     assert rates[5] < rates[10] <= 0.1
     assert rates[10:60] == sorted(rates[10:60], reverse=True)
     assert rates[60] == pytest.approx(0, abs=1e-9)
     assert rates[61] == pytest.approx(0.03, rel=0.01)
     assert rates[100] == pytest.approx(0, abs=1e-9)
-    assert [epoch for epoch in range(10) if recipe.begins_anew(epoch)] == [4, 6]
+    assert [epoch for epoch in range(10) if recipe.schedule_changes_at(epoch)] == [4, 6]
 
 
 def test_training_pictures_are_preprocessed_as_the_service_does(tree: Path) -> None:

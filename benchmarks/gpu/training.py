@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks.gpu.reporting import Options, parse_options, report
-from model.train.run_state import Run
+from model.train.run_state import RunFolder
 
 PICTURE_SIDES = (48, 64, 96)
 SIDE_SECONDS, RECIPE_SECONDS = 10.0, 80.0
@@ -34,7 +34,7 @@ def main() -> int:
             report(f"{side} px: pictures/s", _rate(one))
         whole = Path(folder) / "default"
         _train(options, whole, 5.0 if options.small else RECIPE_SECONDS)
-        progress = Run(whole).progress()
+        progress = RunFolder(whole).progress()
         report("default recipe: epochs", progress.epoch)
         report("default recipe: pictures/s", _rate(whole))
         report("default recipe: validation by epoch", [row["validation"] for row in progress.history])
@@ -60,7 +60,7 @@ def _train(options: Options, folder: Path, seconds: float, *arguments: str) -> N
 
 def _rate(folder: Path) -> float | None:
     """Pictures per second, including the start of the first epoch."""
-    progress = Run(folder).progress()
+    progress = RunFolder(folder).progress()
     if progress.history:
         return float(progress.history[-1]["pictures_per_second"])
     return progress.seen / progress.seconds if progress.seconds else None
@@ -77,7 +77,7 @@ def _seconds_to_goal(history: list[dict[str, float]]) -> float | None:
 
 def _write_average(folder: Path, file: Path) -> int:
     """Writes the averaged network in half precision. Returns the file's size in bytes."""
-    with safe_open(Run(folder).state_file, framework="pt") as state:
+    with safe_open(RunFolder(folder).state_file, framework="pt") as state:
         names = [name for name in state.keys() if name.startswith("average.")]
         tensors = {name.removeprefix("average."): state.get_tensor(name) for name in names}
     halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}

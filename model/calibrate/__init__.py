@@ -1,1 +1,1 @@
-"""Temperature and out-of-distribution detector: python -m model.calibrate."""
+"""Calibration: fits temperature and out-of-distribution detector of a trained network (python -m model.calibrate)."""

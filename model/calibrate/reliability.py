@@ -1,7 +1,7 @@
-"""How far probabilities can be taken at their word: calibration error, likelihood, Brier score, and the temperature.
+"""Calibration metrics of predicted probabilities, the reliability diagram, and the fit of the temperature.
 
-Guo et al., "On calibration of modern neural networks" (ICML 2017); class-wise error after Kull et al.
-(NeurIPS 2019). Everything takes probabilities float [n,classes] and labels int [n] as numpy arrays.
+Guo et al., "On calibration of modern neural networks" (ICML 2017); class-wise error after Kull et al. (NeurIPS 2019).
+The functions take probabilities or logits float [n,classes] and labels int [n] as numpy arrays.
 """
 
 from dataclasses import dataclass
@@ -19,48 +19,49 @@ Labels = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Reliability:
-    """The figures of one set of pictures; all but `nll` are fractions."""
+    """The metrics of one set of pictures."""
 
     n: int
     accuracy: float
+    """Fraction of the pictures classified correctly."""
     ece: float
-    """Expected calibration error: confidence against accuracy in 15 equal bins, weighted by their pictures."""
+    """Expected calibration error: |confidence - accuracy| in 15 equal bins, averaged over the pictures; 0 to 1."""
     classwise_ece: float
-    """The same for every class's probability against that class's frequency, averaged over the classes."""
+    """The same for the probability and the frequency of each class, averaged over the classes; 0 to 1."""
     nll: float
-    """Negative log likelihood of the right class, nats a picture."""
+    """Negative log likelihood of the true class, in nats per picture."""
     brier: float
-    """Squared error summed over the classes, averaged over the pictures: 0 to 2."""
+    """Brier score: squared error summed over the classes, averaged over the pictures; 0 to 2."""
 
 
-def measure(probabilities: Floats, labels: Labels) -> Reliability:
+def measure_reliability(probabilities: Floats, labels: Labels) -> Reliability:
     p = probabilities.astype(np.float64)
-    right = np.eye(p.shape[1])[labels]
-    hit = p.argmax(1) == labels
+    one_hot = np.eye(p.shape[1])[labels]
+    correct = p.argmax(1) == labels
     return Reliability(
         n=len(labels),
-        accuracy=float(hit.mean()),
-        ece=_calibration_error(p.max(1), hit),
-        classwise_ece=float(np.mean([_calibration_error(p[:, k], right[:, k]) for k in range(p.shape[1])])),
+        accuracy=float(correct.mean()),
+        ece=_calibration_error(p.max(1), correct),
+        classwise_ece=float(np.mean([_calibration_error(p[:, k], one_hot[:, k]) for k in range(p.shape[1])])),
         nll=float(-np.log(p[np.arange(len(p)), labels].clip(1e-12)).mean()),
-        brier=float(((p - right) ** 2).sum(1).mean()),
+        brier=float(((p - one_hot) ** 2).sum(1).mean()),
     )
 
 
-def diagram(probabilities: Floats, labels: Labels) -> list[tuple[int, float, float]]:
-    """Per bin of confidence: pictures, mean confidence, accuracy; 0 and 0 where there are none."""
-    confidence, hit = probabilities.max(1).astype(np.float64), probabilities.argmax(1) == labels
-    bins = _bins(confidence)
-    inside = [bins == b for b in range(BINS)]
-    return [
-        (int(i.sum()), float(confidence[i].mean()), float(hit[i].mean())) if i.any() else (0, 0.0, 0.0) for i in inside
-    ]
+def reliability_diagram(probabilities: Floats, labels: Labels) -> list[tuple[int, float, float]]:
+    """For each bin of confidence: number of pictures, mean confidence, accuracy; (0, 0, 0) for an empty bin."""
+    confidence, correct = probabilities.max(1).astype(np.float64), probabilities.argmax(1) == labels
+    bins, rows = _bins(confidence), []
+    for inside in (bins == b for b in range(BINS)):
+        n = int(inside.sum())
+        rows.append((n, float(confidence[inside].mean()), float(correct[inside].mean())) if n else (0, 0.0, 0.0))
+    return rows
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """The temperature of the least negative log likelihood, between 0.05 and 20.
+    """The temperature between 0.05 and 20 that minimises the negative log likelihood.
 
-    The likelihood has one minimum in it, found by golden-section search on its logarithm.
+    There is one minimum; a golden-section search over the temperature's logarithm finds it.
     """
     scores = logits.astype(np.float64)
 
@@ -80,6 +81,6 @@ def _bins(values: Floats) -> NDArray[np.int64]:
     return np.minimum((values * BINS).astype(np.int64), BINS - 1)
 
 
-def _calibration_error(predicted: Floats, happened: Floats) -> float:
-    gaps = np.bincount(_bins(predicted), weights=predicted - happened, minlength=BINS)
+def _calibration_error(predicted: Floats, observed: Floats) -> float:
+    gaps = np.bincount(_bins(predicted), weights=predicted - observed, minlength=BINS)
     return float(np.abs(gaps).sum() / len(predicted))

@@ -1,1 +1,1 @@
-"""Accuracy, calibration, robustness, the model card: python -m model.evaluate."""
+"""Evaluation: accuracy, calibration, robustness, outlier detection and the model card (python -m model.evaluate)."""

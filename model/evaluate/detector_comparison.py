@@ -1,8 +1,8 @@
-"""Ways to tell strangers from garments, side by side: maximum logit, energy, two distances, the detector.
+"""Compares the shipped out-of-distribution detector with four other scores from the literature.
 
-Each is a score, higher is stranger. The distances are fitted on training pictures' features as they are;
-energy and maximum logit need nothing. The choice between them is made on families
-of drawn strangers that the detector was not shown (`left_out`), the judged sets are only reported.
+In every score a higher value means less like a garment. The two distances are fitted on the features of unchanged
+training pictures. The choice between the scores was made on synthetic outlier families that the detector had not been
+trained on (`leave_one_family_out`). The evaluation sets are only reported.
 """
 
 from collections.abc import Callable
@@ -10,73 +10,76 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibrate import detector_training
+from model.calibrate.detector_training import fit_detector
 from model.ood_detector import Detector, energy, threshold
 from model.predict import Outputs
 
 Score = Callable[[Outputs], NDArray[np.float32]]
+"""Network outputs of n pictures → out-of-distribution scores [n]."""
 
-NEIGHBOUR = 50
-"""Which nearest training picture's distance counts (Sun et al., ICML 2022)."""
+NEIGHBOUR_RANK = 50
+"""The score is the distance to this nearest training picture (Sun et al., ICML 2022)."""
 
-RIDGE = 1e-4
-"""Added to the covariance's diagonal: some features hardly vary."""
+COVARIANCE_RIDGE = 1e-4
+"""Added to the covariance's diagonal, because some features hardly vary."""
 
 Figures = dict[str, float]
 
 
-def scores(known: Outputs, detector: Detector) -> dict[str, Score]:
-    """Every way, by name; `known` are training pictures' outputs."""
+def ood_scores(training: Outputs, detector: Detector) -> dict[str, Score]:
+    """The compared scores, by name; `training` holds the outputs of unchanged training pictures."""
     return {
         "maximum logit": lambda outputs: -outputs.logits.max(1),
         "energy": lambda outputs: energy(outputs.logits),
-        "Mahalanobis distance": _mahalanobis(known),
-        f"distance to the {NEIGHBOUR}th neighbour": _neighbour(known),
+        "Mahalanobis distance": _mahalanobis_score(training),
+        f"distance to the {NEIGHBOUR_RANK}th neighbour": _neighbour_score(training),
         "detector": lambda outputs: detector.score(*outputs),
     }
 
 
-def compare(ways: dict[str, Score], validation: Outputs, sets: dict[str, Outputs]) -> dict[str, dict[str, Figures]]:
-    """Per way and set: AUROC, FPR at 95 % of the set found, and share flagged, all against the validation pictures."""
+def compare(
+    scores: dict[str, Score], validation: Outputs, outlier_sets: dict[str, Outputs]
+) -> dict[str, dict[str, Figures]]:
+    """AUROC, FPR at 95 % TPR, and fraction flagged, for each score and set, against the validation pictures."""
     return {
-        way: {name: _separation(score(validation), score(outputs)) for name, outputs in sets.items()}
-        for way, score in ways.items()
+        name: {kind: _separation(score(validation), score(outputs)) for kind, outputs in outlier_sets.items()}
+        for name, score in scores.items()
     }
 
 
-def left_out(known: Outputs, families: dict[str, Outputs], validation: Outputs) -> dict[str, Figures]:
-    """What the detector makes of each family when it is fitted on all the others."""
+def leave_one_family_out(inliers: Outputs, families: dict[str, Outputs], validation: Outputs) -> dict[str, Figures]:
+    """The same figures for each family of outliers, from a detector trained on the other families."""
     figures = {}
     for family, outputs in families.items():
-        others = [found for name, found in families.items() if name != family]
-        detector = detector_training.fit(known, others)
+        detector = fit_detector(inliers, [other for name, other in families.items() if name != family])
         figures[family] = _separation(detector.score(*validation), detector.score(*outputs))
     return figures
 
 
-def auroc(known: NDArray[np.floating], strange: NDArray[np.floating]) -> float:
-    """How often a stranger scores higher than a garment; ties count half."""
-    _, inverse, counts = np.unique(np.concatenate([known, strange]), return_inverse=True, return_counts=True)
+def auroc(inliers: NDArray[np.floating], outliers: NDArray[np.floating]) -> float:
+    """Area under the ROC curve: how often an outlier scores higher than an inlier, where ties count half."""
+    _, inverse, counts = np.unique(np.concatenate([inliers, outliers]), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    above = ranks[len(known) :].sum() - len(strange) * (len(strange) + 1) / 2
-    return float(above / (len(known) * len(strange)))
+    above = ranks[len(inliers) :].sum() - len(outliers) * (len(outliers) + 1) / 2
+    return float(above / (len(inliers) * len(outliers)))
 
 
-def _separation(known: NDArray[np.floating], strange: NDArray[np.floating]) -> Figures:
+def _separation(inliers: NDArray[np.floating], outliers: NDArray[np.floating]) -> Figures:
     return {
-        "auroc": auroc(known, strange),
-        "fpr95": float((known >= np.quantile(strange, 0.05)).mean()),
-        "flagged": float((strange > threshold(known)).mean()),
+        "auroc": auroc(inliers, outliers),
+        "fpr95": float((inliers >= np.quantile(outliers, 0.05)).mean()),
+        "flagged": float((outliers > threshold(inliers)).mean()),
     }
 
 
-def _mahalanobis(known: Outputs) -> Score:
-    """Lee et al. (NeurIPS 2018): to the nearest class mean, one covariance; classes as the network sees them."""
-    classes = known.logits.argmax(1)
-    features = known.features.astype(np.float64)
+def _mahalanobis_score(training: Outputs) -> Score:
+    """Squared distance to the nearest mean of a predicted class, with one covariance (Lee et al., NeurIPS 2018)."""
+    classes = training.logits.argmax(1)
+    features = training.features.astype(np.float64)
     means = np.stack([features[classes == k].mean(0) for k in np.unique(classes)])
     centred = features - means[np.searchsorted(np.unique(classes), classes)]
-    precision = np.linalg.inv(centred.T @ centred / len(features) + RIDGE * np.eye(features.shape[1]))
+    covariance = centred.T @ centred / len(features)
+    precision = np.linalg.inv(covariance + COVARIANCE_RIDGE * np.eye(features.shape[1]))
 
     def score(outputs: Outputs) -> NDArray[np.float32]:
         x = outputs.features.astype(np.float64)
@@ -88,17 +91,15 @@ def _mahalanobis(known: Outputs) -> Score:
     return score
 
 
-def _neighbour(known: Outputs) -> Score:
-    bank = known.features / np.linalg.norm(known.features, axis=1, keepdims=True)
+def _neighbour_score(training: Outputs) -> Score:
+    """Cosine distance to the training picture of NEIGHBOUR_RANK."""
+    bank = training.features / np.linalg.norm(training.features, axis=1, keepdims=True)
 
     def score(outputs: Outputs) -> NDArray[np.float32]:
         x = outputs.features / np.linalg.norm(outputs.features, axis=1, keepdims=True).clip(1e-9)
-        parts = [1 - np.partition(part @ bank.T, -NEIGHBOUR, axis=1)[:, -NEIGHBOUR] for part in _chunks(x)]
+        chunks = (x[i : i + 500] for i in range(0, len(x), 500))
+        parts = [1 - np.partition(chunk @ bank.T, -NEIGHBOUR_RANK, axis=1)[:, -NEIGHBOUR_RANK] for chunk in chunks]
         distances: NDArray[np.float32] = np.concatenate(parts)
         return distances
 
     return score
-
-
-def _chunks(x: NDArray[np.float32], size: int = 500) -> list[NDArray[np.float32]]:
-    return [x[i : i + size] for i in range(0, len(x), size)]

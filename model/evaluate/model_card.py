@@ -1,7 +1,6 @@
-"""The model card: figures measured into figures.json, pictures drawn from them, README.md written from both.
+"""Writes the model card: measures figures.json, draws the pictures from it, and renders README.md.
 
-What is not a figure – how it was trained, what did not work, its limits – is kept by hand in card.md, into
-which the figures are put.
+card.md is the card's template. Its text is written by hand; the figures are filled in from figures.json.
 """
 
 import json
@@ -15,80 +14,80 @@ from model.checkpoint import Checkpoint
 from model.data import Dataset
 from model.evaluate import measurements
 
-HERE = Path(__file__).parent.parent
-TEXT = HERE / "card.md"
-CARD = HERE / "README.md"
-PICTURES = HERE / "figures"
-STORE = PICTURES / "figures.json"
+MODEL_FOLDER = Path(__file__).parent.parent
+TEMPLATE = MODEL_FOLDER / "card.md"
+CARD = MODEL_FOLDER / "README.md"
+FIGURES_FOLDER = MODEL_FOLDER / "figures"
+FIGURES_FILE = FIGURES_FOLDER / "figures.json"
 
 Figures = dict[str, Any]
 
 
 def write(checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """Measures everything and writes figures, pictures and card; a stopped run goes on with what it has not yet."""
-    figures = _begun(checkpoint.version)
-    PICTURES.mkdir(exist_ok=True)
-    with Pool() as pool:  # before anything starts threads: it forks
-        for name, measure in measurements.parts(checkpoint, dataset, pool).items():
+    """Measures everything and writes figures, pictures and card. After an interruption it resumes."""
+    figures = _unfinished_figures(checkpoint.version)
+    FIGURES_FOLDER.mkdir(exist_ok=True)
+    with Pool() as pool:  # first, because it forks: OpenVINO starts threads
+        for name, measure in measurements.measurements(checkpoint, dataset, pool).items():
             if name not in figures:
                 figures[name] = measure()
-                STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-    figures["robustness"] = measurements.joined(figures)
+                FIGURES_FILE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    figures["robustness"] = measurements.join_robustness(figures)
     figures["complete"] = True
-    STORE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    FIGURES_FILE.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     draw(figures, dataset)
     CARD.write_text(render(figures))
 
 
-def _begun(version: str) -> Figures:
-    """The figures of a run over this checkpoint that was stopped; without one, just its version."""
-    if STORE.exists():
-        figures: Figures = json.loads(STORE.read_text())
+def _unfinished_figures(version: str) -> Figures:
+    """The figures of an interrupted run for this checkpoint; without one, only the version."""
+    if FIGURES_FILE.exists():
+        figures: Figures = json.loads(FIGURES_FILE.read_text())
         if figures["version"] == version and "complete" not in figures:
             return figures
     return {"version": version}
 
 
 def draw(figures: Figures, dataset: Dataset) -> None:
-    """The pictures beside the card."""
+    """Draws the card's pictures."""
     calibration, outliers, classes = figures["calibration"], figures["outliers"], figures["classes"]
-    plots.confusion(calibration["confusion"], classes, PICTURES / "confusion.png")
-    plots.reliability(calibration["diagram"], PICTURES / "reliability.png")
-    plots.hardest(calibration["hardest"], dataset.test.pixels.numpy(), classes, PICTURES / "hardest.png")
-    plots.curves(figures["history"], PICTURES / "curves.png")
-    limits = measurements.HISTOGRAM[:2]
-    plots.outliers(outliers["histograms"], limits, outliers["threshold"], PICTURES / "outliers.png")
-    plots.robustness(figures["robustness"]["rows"], PICTURES / "robustness.png")
+    plots.confusion(calibration["confusion"], classes, FIGURES_FOLDER / "confusion.png")
+    plots.reliability(calibration["diagram"], FIGURES_FOLDER / "reliability.png")
+    plots.hardest(calibration["hardest"], dataset.test.pixels.numpy(), classes, FIGURES_FOLDER / "hardest.png")
+    plots.curves(figures["history"], FIGURES_FOLDER / "curves.png")
+    limits, threshold = measurements.HISTOGRAM_LIMITS, outliers["threshold"]
+    plots.outliers(outliers["histograms"], limits, threshold, FIGURES_FOLDER / "outliers.png")
+    plots.robustness(figures["robustness"]["rows"], FIGURES_FOLDER / "robustness.png")
 
 
 def render(figures: Figures) -> str:
-    """The card's text with every figure in its place; the same figures give the same text."""
+    """The card's text, with the figures filled into the template."""
     calibration, outliers = figures["calibration"], figures["outliers"]
-    return Template(TEXT.read_text()).substitute(
+    return Template(TEMPLATE.read_text()).substitute(
         version=figures["version"][:12],
         machine=figures["machine"],
         smoothing=figures["smoothing"],
         measured_on=calibration["measured_on"],
-        confusion=_confusion(calibration["confusion"], figures["classes"]),
-        engines=_engines(calibration["engines"]),
-        steps=_steps(calibration["steps"]),
-        judged=_ways(outliers["judged"], "auroc", "fpr95"),
-        families=_ways(outliers["families"], "auroc", "fpr95"),
-        flagged=_flagged(outliers),
-        left_out=_left_out(outliers["left_out"]),
-        robustness=_robustness(figures["robustness"]["rows"]),
-        remade=figures["robustness"]["n"],
+        confusion=_confusion_text(calibration["confusion"], figures["classes"]),
+        engines=_engine_table(calibration["engines"]),
+        steps=_step_table(calibration["steps"]),
+        evaluation_sets=_score_table(outliers["judged"]),
+        families=_score_table(outliers["families"]),
+        flagged=_flagged_table(outliers),
+        left_out=_left_out_table(outliers["left_out"]),
+        robustness=_robustness_table(figures["robustness"]["rows"]),
+        n_uploads=figures["robustness"]["n"],
     )
 
 
 def calibration_tables(figures: Figures) -> str:
-    return "\n\n".join([_engines(figures["engines"]), _steps(figures["steps"])])
+    return "\n\n".join([_engine_table(figures["engines"]), _step_table(figures["steps"])])
 
 
 def outlier_tables(figures: Figures) -> str:
-    """Flagged; AUROC and FPR at 95 % of every way on judged sets and families; the detector on families left out."""
-    ways = [_ways(figures[sets], "auroc", "fpr95") for sets in ("judged", "families")]
-    return "\n\n".join([_flagged(figures), *ways, _left_out(figures["left_out"])])
+    """Fractions flagged; every score on evaluation sets and families; the detector on families left out."""
+    scores = [_score_table(figures[sets]) for sets in ("judged", "families")]
+    return "\n\n".join([_flagged_table(figures), *scores, _left_out_table(figures["left_out"])])
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -100,7 +99,7 @@ def _percent(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _confusion(counts: list[list[int]], classes: list[str]) -> str:
+def _confusion_text(counts: list[list[int]], classes: list[str]) -> str:
     width = max(map(len, classes))
     lines = [" " * (width + 3) + "".join(f"{i:6d}" for i in range(len(classes))) + "   recall"]
     for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
@@ -109,58 +108,54 @@ def _confusion(counts: list[list[int]], classes: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _reliability(found: Figures) -> list[str]:
-    parts = (_percent(found[key]) for key in ("accuracy", "ece", "classwise_ece"))
-    return [*parts, f"{found['nll']:.4f}", f"{found['brier']:.4f}"]
+def _reliability_cells(row: Figures) -> list[str]:
+    percents = (_percent(row[key]) for key in ("accuracy", "ece", "classwise_ece"))
+    return [*percents, f"{row['nll']:.4f}", f"{row['brier']:.4f}"]
 
 
-def _engines(rows: Figures) -> str:
+def _engine_table(rows: Figures) -> str:
     head = ["engine, precision", "temperature", "on", "accuracy", "ECE", "class-wise ECE", "NLL", "Brier", "flagged"]
     return _table(
         head,
         [
-            [name, f"{row['temperature']:.3f}", split, *_reliability(row[split]), _percent(row[split]["flagged"])]
+            [name, f"{row['temperature']:.3f}", split, *_reliability_cells(row[split]), _percent(row[split]["flagged"])]
             for name, row in rows.items()
             for split in ("validation", "test")
         ],
     )
 
 
-def _steps(rows: Figures) -> str:
+def _step_table(rows: Figures) -> str:
     head = ["", "on", "accuracy", "ECE", "class-wise ECE", "NLL", "Brier"]
-    return _table(head, [[name, split, *_reliability(row[split])] for name, row in rows.items() for split in row])
+    return _table(head, [[name, split, *_reliability_cells(row[split])] for name, row in rows.items() for split in row])
 
 
-def _ways(ways: Figures, first: str, second: str) -> str:
-    """Per way and set two of its figures."""
-    names = list(next(iter(ways.values())))
+def _score_table(scores: Figures) -> str:
+    """AUROC / FPR at 95 % of each score (row) on each set (column)."""
+    names = list(next(iter(scores.values())))
     rows = [
-        [way, *(f"{100 * sets[name][first]:.2f} / {100 * sets[name][second]:.1f}" for name in names)]
-        for way, sets in ways.items()
+        [score, *(f"{100 * sets[name]['auroc']:.2f} / {100 * sets[name]['fpr95']:.1f}" for name in names)]
+        for score, sets in scores.items()
     ]
     return _table(["", *(name.replace("_", " ") for name in names)], rows)
 
 
-def _flagged(outliers: Figures) -> str:
+def _flagged_table(outliers: Figures) -> str:
     rows = [[name, str(outliers["n"][name]), _percent(share, 1)] for name, share in outliers["flagged"].items()]
     return _table(["set", "n", "flagged"], rows)
 
 
-def _left_out(rows: Figures) -> str:
-    found = [
+def _left_out_table(rows: Figures) -> str:
+    cells = [
         [name.replace("_", " "), f"{100 * row['auroc']:.2f}", _percent(row["flagged"], 1)] for name, row in rows.items()
     ]
-    return _table(["family left out", "AUROC", "flagged"], found)
+    return _table(["family left out", "AUROC", "flagged"], cells)
 
 
-def _robustness(rows: list[Figures]) -> str:
+def _robustness_table(rows: list[Figures]) -> str:
     clean, lines = rows[0]["auto"], []
     for row in rows:
-        shares = (
-            _percent(row["native"], 1),
-            _percent(row["ece"]),
-            _percent(row["flagged"], 1),
-            _percent(row["misled"], 1),
-        )
-        lines.append([row["recipe"], _percent(row["auto"], 1), f"{100 * (clean - row['auto']):.1f}", *shares])
-    return _table(["re-made set", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged", "misled"], lines)
+        auto, native, flagged, misled = (_percent(row[key], 1) for key in ("auto", "native", "flagged", "misled"))
+        lost = f"{100 * (clean - row['auto']):.1f}"
+        lines.append([row["recipe"], auto, lost, native, _percent(row["ece"]), flagged, misled])
+    return _table(["upload", "accuracy", "points lost", "by `mode=native`", "ECE", "flagged", "misled"], lines)

@@ -1,8 +1,7 @@
-"""What the out-of-distribution detector is judged on: six kinds of pictures it was not fitted on.
+"""Evaluation sets for the out-of-distribution detector: six kinds of pictures that it was not trained on.
 
-Everything comes out of packages' own files: scikit-learn's digits, letters in matplotlib's fonts, and
-what scikit-image and scikit-learn carry of textures and photographs; noise and gradients are computed.
-Evaluation only: needs the `train` extra.
+The pictures come from installed packages: digits from scikit-learn, letters from matplotlib's fonts, textures and
+photographs from scikit-image and scikit-learn. Noise and gradients are computed. Needs the `train` extra.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ PHOTOGRAPHS = (
 
 
 def digits() -> Iterator[Image.Image]:
-    """scikit-learn's 1,797 handwritten digits, 8×8, by turns light on dark and dark on light, small and enlarged."""
+    """scikit-learn's 1,797 handwritten digits, light on dark and dark on light, at 8 and at 28 pixels."""
     from sklearn.datasets import load_digits
 
     for i, picture in enumerate(load_digits().images):
@@ -41,7 +40,7 @@ def digits() -> Iterator[Image.Image]:
 
 
 def letters() -> Iterator[Image.Image]:
-    """A–Z and a–z in ten fonts, light on dark and dark on light, by turns at 28 and 160 pixels."""
+    """A–Z and a–z in ten fonts, light on dark and dark on light, alternating between 28 and 160 pixels."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -54,7 +53,7 @@ def letters() -> Iterator[Image.Image]:
 
 
 def noise() -> Iterator[Image.Image]:
-    """Uniform, Gaussian, and salt and pepper, at 28, 96 and 200 pixels, a hundred of each."""
+    """Uniform, Gaussian, and salt-and-pepper noise at 28, 96 and 200 pixels, 100 pictures of each."""
     rng = np.random.default_rng(SEED)
     for side, _ in product((28, 96, 200), range(100)):
         shape = (side, side)
@@ -65,7 +64,7 @@ def noise() -> Iterator[Image.Image]:
 
 
 def gradients() -> Iterator[Image.Image]:
-    """Ramps in every direction and rings around a point, between two random grays, at 28 and 96 pixels."""
+    """Linear and radial gradients between two random grays, at 28 and 96 pixels, 100 of each."""
     rng = np.random.default_rng(SEED)
     for side, kind, _ in product((28, 96), (0, 1), range(100)):
         y, x = np.mgrid[:side, :side] / (side - 1)
@@ -77,20 +76,20 @@ def gradients() -> Iterator[Image.Image]:
 
 
 def textures() -> Iterator[Image.Image]:
-    """A hundred square cuttings each of scikit-image's brick, grass and gravel, 48 to 256 pixels."""
-    return _cuttings(_scikit_image(TEXTURES), np.random.default_rng(SEED), 100, (48, 256))
+    """100 square crops of each of scikit-image's brick, grass and gravel, 48 to 256 pixels."""
+    return _crops(_scikit_image(TEXTURES), np.random.default_rng(SEED), 100, (48, 256))
 
 
 def photographs() -> Iterator[Image.Image]:
-    """Thirty square cuttings each of what photographs scikit-image and scikit-learn carry, from 96 pixels to whole."""
+    """30 square crops of each photograph in scikit-image and scikit-learn, from 96 pixels to the shorter side."""
     from sklearn.datasets import load_sample_images
 
     images = [*_scikit_image(PHOTOGRAPHS), *(Image.fromarray(image) for image in load_sample_images().images)]
-    return _cuttings(images, np.random.default_rng(SEED), 30, (96, 2000))
+    return _crops(images, np.random.default_rng(SEED), 30, (96, 2000))
 
 
 SETS: dict[str, Callable[[], Iterator[Image.Image]]] = {
-    judged.__name__: judged for judged in (digits, letters, noise, gradients, textures, photographs)
+    pictures.__name__: pictures for pictures in (digits, letters, noise, gradients, textures, photographs)
 }
 
 
@@ -101,7 +100,7 @@ def _scikit_image(names: tuple[str, ...]) -> list[Image.Image]:
     return [Image.open(folder / name).convert("RGB") for name in names]
 
 
-def _cuttings(images: list[Image.Image], rng: Generator, count: int, sides: tuple[int, int]) -> Iterator[Image.Image]:
+def _crops(images: list[Image.Image], rng: Generator, count: int, sides: tuple[int, int]) -> Iterator[Image.Image]:
     for image, _ in product(images, range(count)):
         side = int(rng.integers(sides[0], min(sides[1], *image.size) + 1))
         left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
@@ -109,7 +108,7 @@ def _cuttings(images: list[Image.Image], rng: Generator, count: int, sides: tupl
 
 
 def _image(values: NDArray[np.float64]) -> Image.Image:
-    """0–1 → mode L."""
+    """Floats in 0–1 → an image of mode L."""
     return Image.fromarray((255 * values.clip(0, 1)).astype(np.uint8))
 
 

@@ -1,9 +1,7 @@
-"""Accuracy on the test set re-made as uploads, beside the clean figure: `python -m model.evaluate --robustness`.
+"""Robustness: accuracy, calibration error and fraction flagged on pictures that were made into typical uploads.
 
-With it the calibration error and the share called out of distribution.
-
-Every file is opened and preprocessed as the service does it, once by `auto` and once by `native`. Pictures
-that come out the same to the pixel are put through the network once.
+Each recipe of model.synthetic.uploads turns every picture into a file. The file is opened and preprocessed as in the
+service, once with `mode=auto` and once with `mode=native`. The first row has the unchanged pictures ("clean").
 """
 
 import hashlib
@@ -17,82 +15,83 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.calibrate.reliability import measure
-from model.evaluate.served_precisions import Answers, Served
+from model.calibrate.reliability import measure_reliability
+from model.evaluate.served_precisions import Predictions, ServedModel
 from model.preprocess import Preprocessed, native, preprocess
 from model.synthetic.uploads import GROUPS, make_upload
 
 Pixels = NDArray[np.uint8]
-SURE = 0.8
-"""Of an answer: from here on nobody looks twice."""
 
-Known = dict[bytes, tuple[NDArray[np.float32], bool]]
-"""Probabilities of every picture that the network has seen and whether it was flagged, by the picture's hash."""
+CONFIDENT = 0.8
+"""A wrong answer with a higher confidence misleads, unless it is flagged."""
+
+Cache = dict[bytes, tuple[NDArray[np.float32], bool]]
+"""Probabilities and whether flagged, by the hash of the network's input; many recipes give identical inputs."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe's figures: fractions of the pictures."""
+    """One recipe's figures, as fractions of the pictures. The field names are keys of the model card's figures.json."""
 
     group: str
     allowed: float | None
-    """Points that `auto` may lose."""
+    """Percentage points of accuracy that `auto` may lose against the clean pictures; None without a bound."""
     recipe: str
     auto: float
+    """Accuracy with `mode=auto`."""
     native: float
+    """Accuracy with `mode=native`."""
     photo: float
-    """Judged to be photos, …"""
+    """`auto` processed them as photos."""
     inverted: float
+    """`auto` inverted them."""
     certain: float
+    """`auto` was certain of its preprocessing."""
     ece: float
-    """Expected calibration error of `auto` …"""
+    """Expected calibration error of `auto`."""
     flagged: float | None
-    """… the share of it that is called out of distribution, …"""
+    """Called out of distribution with `auto`; None without a detector."""
     misled: float
-    """… and that of confident wrong answers which are not: above SURE."""
+    """Wrong answers with a confidence above CONFIDENT that are not flagged."""
 
 
-def rows(
-    served: Served,
-    pixels: Pixels,
-    labels: NDArray[np.int64],
-    pool: Pool,
-    only: str = "",
+def measure_rows(
+    model: ServedModel, pixels: Pixels, labels: NDArray[np.int64], pool: Pool, only: str = ""
 ) -> Iterator[Row]:
-    """Pictures uint8 [n,28,28] and their labels; the first row is the clean figure. `only` picks recipes by name."""
-    known: Known = {}
-    plain = np.stack([native(Image.fromarray(picture)) for picture in pixels])
-    answers = _answers(served, list(plain), known)
-    clean = served.righted(plain, answers)
-    right, by_native = _accuracy(clean, labels), _accuracy(answers, labels)
-    yield Row("clean", 0.0, "28×28, as it is", right, by_native, 0, 0, 1, *_trust(clean, labels))
+    """Measures pictures uint8 [n,28,28]. `only` selects a group by its name or recipes by a part of theirs."""
+    cache: Cache = {}
+    unchanged = np.stack([native(Image.fromarray(picture)) for picture in pixels])
+    by_native = _predict(model, list(unchanged), cache)
+    clean = model.correct_quarter_turns(unchanged, by_native)
+    auto, as_native = _accuracy(clean, labels), _accuracy(by_native, labels)
+    yield Row("clean", 0.0, "28×28, as it is", auto, as_native, 0, 0, 1, *_confidence_figures(clean, labels))
     for group, (allowed, recipes) in GROUPS.items():
         for recipe in recipes:
             if only not in recipe and only != group:
                 continue
-            made = pool.starmap(partial(_prepare, recipe), enumerate(pixels), chunksize=50)
-            auto = [result for result, _ in made]
-            seen = [result.pixels for result in auto]
-            answers = served.righted(np.stack(seen), _answers(served, seen, known))
-            as_is = _answers(served, [pixels for _, pixels in made], known)
+            uploads = pool.starmap(partial(_preprocess_upload, recipe), enumerate(pixels), chunksize=50)
+            results = [result for result, _ in uploads]
+            inputs = [result.pixels for result in results]
+            by_auto = model.correct_quarter_turns(np.stack(inputs), _predict(model, inputs, cache))
+            by_native = _predict(model, [native_pixels for _, native_pixels in uploads], cache)
             yield Row(
                 *(group, allowed, recipe),
-                _accuracy(answers, labels),
-                _accuracy(as_is, labels),
-                float(np.mean([result.mode == "photo" for result in auto])),
-                float(np.mean([result.inverted for result in auto])),
-                float(np.mean([result.certain for result in auto])),
-                *_trust(answers, labels),
+                _accuracy(by_auto, labels),
+                _accuracy(by_native, labels),
+                float(np.mean([result.mode == "photo" for result in results])),
+                float(np.mean([result.inverted for result in results])),
+                float(np.mean([result.certain for result in results])),
+                *_confidence_figures(by_auto, labels),
             )
 
 
-def table(found: Iterator[Row]) -> Iterator[str]:
-    """The rows as text, each as soon as it is there: percent, and points lost against the first, clean one."""
+def table(rows: Iterator[Row]) -> Iterator[str]:
+    """The rows as lines of text in percent, each as soon as it is measured; `lost` is in points against the first."""
     head = f"{'auto':>7}{'lost':>7}{'allowed':>9}{'native':>9}{'lost':>7}{'photo':>8}{'inverted':>10}{'certain':>9}"
     head += f"{'ECE':>7}{'flagged':>9}{'misled':>8}"
     yield " " * 24 + head
     group, clean = "clean", None
-    for row in found:
+    for row in rows:
         clean = 100 * row.auto if clean is None else clean
         if row.group != group:
             group = row.group
@@ -108,34 +107,36 @@ def table(found: Iterator[Row]) -> Iterator[str]:
         )
 
 
-def _prepare(recipe: str, number: int, picture: Pixels) -> tuple[Preprocessed, Pixels]:
-    """What the network gets to see of the file by `auto`, and by `native`."""
+def _preprocess_upload(recipe: str, number: int, picture: Pixels) -> tuple[Preprocessed, Pixels]:
+    """The recipe's file, preprocessed with `auto`, and its pixels with `native`."""
     with Image.open(io.BytesIO(make_upload(recipe, picture, number))) as image:
         result = preprocess(image)
-        plain = result if result.mode == "native" else preprocess(image, mode="native")
-    return result, plain.pixels
+        by_native = result if result.mode == "native" else preprocess(image, mode="native")
+    return result, by_native.pixels
 
 
-def _answers(served: Served, pictures: Sequence[Pixels], known: Known) -> Answers:
-    """What the service says of them; `known` remembers it."""
+def _predict(model: ServedModel, pictures: Sequence[Pixels], cache: Cache) -> Predictions:
+    """The service's answers, from the cache where it has them."""
     keys = [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in pictures]
-    new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}
+    new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in cache}
     if new:
-        answers = served.answers(served.run(np.stack(list(new.values()))))
-        marks = [False] * len(new) if answers.flagged is None else answers.flagged.tolist()
-        known.update(zip(new, zip(answers.probabilities, marks, strict=True), strict=True))
-    found = [known[key] for key in keys]
-    flagged = None if served.threshold is None else np.array([mark for _, mark in found])
-    return Answers(np.stack([row for row, _ in found]), flagged, None)
+        predictions = model.predictions(model.run(np.stack(list(new.values()))))
+        flags = [False] * len(new) if predictions.flagged is None else predictions.flagged.tolist()
+        cache.update(zip(new, zip(predictions.probabilities, flags, strict=True), strict=True))
+    found = [cache[key] for key in keys]
+    flagged = None if model.threshold is None else np.array([flag for _, flag in found])
+    return Predictions(np.stack([probabilities for probabilities, _ in found]), flagged, None)
 
 
-def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> float:
-    return float((answers.probabilities.argmax(1) == labels).mean())
+def _accuracy(predictions: Predictions, labels: NDArray[np.int64]) -> float:
+    return float((predictions.probabilities.argmax(1) == labels).mean())
 
 
-def _trust(answers: Answers, labels: NDArray[np.int64]) -> tuple[float, float | None, float]:
-    """Calibration error, share flagged, share of confident wrong answers that are not."""
-    flagged = None if answers.flagged is None else float(answers.flagged.mean())
-    sure = (answers.probabilities.argmax(1) != labels) & (answers.probabilities.max(1) > SURE)
-    misled = sure if answers.flagged is None else sure & ~answers.flagged
-    return measure(answers.probabilities, labels).ece, flagged, float(misled.mean())
+def _confidence_figures(predictions: Predictions, labels: NDArray[np.int64]) -> tuple[float, float | None, float]:
+    """The row's `ece`, `flagged` and `misled`."""
+    probabilities, flagged = predictions.probabilities, predictions.flagged
+    misled = (probabilities.argmax(1) != labels) & (probabilities.max(1) > CONFIDENT)
+    if flagged is not None:
+        misled &= ~flagged
+    ece = measure_reliability(probabilities, labels).ece
+    return ece, None if flagged is None else float(flagged.mean()), float(misled.mean())

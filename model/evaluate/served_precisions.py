@@ -1,4 +1,4 @@
-"""The ways a checkpoint is run here – each export in each precision – with what was fitted to each."""
+"""A checkpoint as the service answers with it: each export in each precision, with the calibration fitted to it."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from model.ood_detector import Detector, clearly_known
 from model.predict import Outputs, Predictor, load_predictor
 
 
-class Answers(NamedTuple):
-    """What the service would say of some pictures."""
+class Predictions(NamedTuple):
+    """The service's answers for n pictures."""
 
     probabilities: NDArray[np.float32]
     """[n,classes]."""
     flagged: NDArray[np.bool_] | None
-    """[n], out of distribution; None where nothing can tell."""
-    clear: NDArray[np.float32] | None
-    """[n], the score where the picture is clearly a garment, elsewhere infinite; None as above."""
+    """[n], whether it is called out of distribution; None without a detector."""
+    clear_scores: NDArray[np.float32] | None
+    """[n], the out-of-distribution score of a picture that is clearly a garment, else inf; None without a detector."""
 
 
 @dataclass(frozen=True)
-class Served:
-    """One way."""
+class ServedModel:
+    """One graph in one precision, with its calibration."""
 
     name: str
     run: Predictor
@@ -36,50 +36,55 @@ class Served:
     detector: Detector | None
     threshold: float | None
 
-    def answers(self, outputs: Outputs) -> Answers:
+    def predictions(self, outputs: Outputs) -> Predictions:
+        """The answers for the network's outputs."""
         found = probabilities(outputs.logits, self.temperature, self.smoothing)
         if self.detector is None or self.threshold is None:
-            return Answers(found, None, None)
+            return Predictions(found, None, None)
         scores = self.detector.score(*outputs)
         clear = clearly_known(found, scores, self.threshold)
-        return Answers(found, scores > self.threshold, np.where(clear, scores, np.float32(np.inf)))
+        return Predictions(found, scores > self.threshold, np.where(clear, scores, np.float32(np.inf)))
 
-    def righted(self, pixels: NDArray[np.uint8], answers: Answers) -> Answers:
-        """What it says of pictures [n,96,96] once those that look strange may be turned by quarters."""
-        if answers.flagged is None or not answers.flagged.any():
-            return answers
-        (strange,) = answers.flagged.nonzero()
-        turned = [self.answers(self.run(np.ascontiguousarray(np.rot90(pixels[strange], k, (1, 2))))) for k in (1, 2, 3)]
-        scores = np.stack([each.clear for each in turned if each.clear is not None])
-        best, known = scores.argmin(0), np.isfinite(scores.min(0))
-        found, flagged = answers.probabilities.copy(), answers.flagged.copy()
-        chosen = np.stack([each.probabilities for each in turned])[best, np.arange(len(strange))]
-        found[strange[known]], flagged[strange[known]] = chosen[known], False
-        return Answers(found, flagged, answers.clear)
+    def correct_quarter_turns(self, pixels: NDArray[np.uint8], predictions: Predictions) -> Predictions:
+        """Retries flagged pictures, uint8 [n,96,96], in their three other quarter turns, as the service does.
+
+        A turn replaces the prediction if the picture is then clearly a garment; the lowest score wins.
+        """
+        if predictions.flagged is None or not predictions.flagged.any():
+            return predictions
+        (retried,) = predictions.flagged.nonzero()
+        turned = [np.ascontiguousarray(np.rot90(pixels[retried], k, (1, 2))) for k in (1, 2, 3)]
+        turns = [self.predictions(self.run(pictures)) for pictures in turned]
+        scores = np.stack([turn.clear_scores for turn in turns if turn.clear_scores is not None])
+        best, accepted = scores.argmin(0), np.isfinite(scores.min(0))
+        found, flagged = predictions.probabilities.copy(), predictions.flagged.copy()
+        chosen = np.stack([turn.probabilities for turn in turns])[best, np.arange(len(retried))]
+        found[retried[accepted]], flagged[retried[accepted]] = chosen[accepted], False
+        return Predictions(found, flagged, predictions.clear_scores)
 
 
-def ways(checkpoint: Checkpoint) -> list[Served]:
-    """The exports that are there, what serves on this CPU last; without any, the network in torch."""
+def served_models(checkpoint: Checkpoint) -> list[ServedModel]:
+    """The checkpoint's exports, the one that serves on this CPU last; without exports, the network in torch."""
     metadata = checkpoint.metadata
     exports = {}
     for graph in ("openvino", "openvino-int8"):
         with suppress(ExportError):
             exports[graph] = Export.load(checkpoint, graph)
-    found = []
+    models = []
     for graph, export in sorted(exports.items(), key=lambda item: item[1].accepted):
-        found += _exported(checkpoint, graph, export)
-    kept = (metadata.temperature, metadata.smoothing, checkpoint.detector, metadata.threshold)
-    return found or [Served("torch, fp32", load_predictor(checkpoint), *kept)]
+        models += _exported_models(checkpoint, graph, export)
+    calibration = (metadata.temperature, metadata.smoothing, checkpoint.detector, metadata.threshold)
+    return models or [ServedModel("torch, fp32", load_predictor(checkpoint), *calibration)]
 
 
-def _exported(checkpoint: Checkpoint, graph: str, export: Export) -> list[Served]:
-    """One graph in those of its precisions that this CPU computes in, the one that serves here last."""
-    from model.export.export import graph_runner  # not at the top: OpenVINO is not on every platform
+def _exported_models(checkpoint: Checkpoint, graph: str, export: Export) -> list[ServedModel]:
+    """One graph in the precisions that this CPU computes, the one that serves here last."""
+    from model.export.export import graph_runner  # here: OpenVINO is not available on every platform
     from model.export.openvino import best_precision
 
     path, smoothing, detector = graph_file(checkpoint.file, graph), checkpoint.metadata.smoothing, checkpoint.detector
     return [
-        Served(f"{graph}, {n}", graph_runner(path, n), fitted.temperature, smoothing, detector, fitted.threshold)
+        ServedModel(f"{graph}, {n}", graph_runner(path, n), known.temperature, smoothing, detector, known.threshold)
         for n in dict.fromkeys(("f32", best_precision(export.precisions)))
-        if (fitted := export.precisions.get(n))
+        if (known := export.precisions.get(n))
     ]

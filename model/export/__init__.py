@@ -1,1 +1,1 @@
-"""From a checkpoint to what the engines load: python -m model.export."""
+"""Export: converts a checkpoint into the graphs that OpenVINO loads (python -m model.export)."""

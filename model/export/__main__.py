@@ -1,8 +1,64 @@
-"""python -m model.export."""
+"""Exports a checkpoint for the CPU: writes OpenVINO graphs beside it, in floating point and in int8.
 
+    python -m model.export                                 the shipped checkpoint (make export)
+    python -m model.export --checkpoint FILE --data DIR    your own checkpoint and its training data
+
+NAME.openvino.xml and .bin hold the inference graph with a free batch size, NAME.openvino-int8.* the same graph in int8.
+The .json beside each is its manifest: the checkpoint's digest and, for each precision, the calibration, the golden
+probabilities and the validation accuracy. int8 needs NNCF and the training data; without them it is not exported. If
+it loses too much accuracy, its manifest says that it is not accepted.
+
+A graph that is still up to date is kept. Delete its .json to rebuild it.
+"""
+
+import argparse
 import sys
+from pathlib import Path
 
-from model.export.export import main
+from model import data
+from model.checkpoint import SHIPPED, Checkpoint, CheckpointError, graph_file
+from model.data import DataError, Dataset
+from model.export.export import MAX_ACCURACY_LOSS, export
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the training data, if it is not Fashion-MNIST")
+    arguments = parser.parse_args()
+    missing = "NNCF is not installed: pip install nncf"
+    try:
+        checkpoint, dataset = Checkpoint.load(arguments.checkpoint), None
+        dataset = find_training_data(checkpoint, arguments.data)
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except DataError as error:
+        missing = str(error)
+    exports = export(checkpoint, dataset)
+    for graph, manifest in exports.items():
+        for precision, known in manifest.precisions.items():
+            accuracy = "" if known.accuracy is None else f", validation accuracy {100 * known.accuracy:.2f} %"
+            print(f"{graph_file(checkpoint.file, graph)}: golden answers in {precision}{accuracy}")
+        if not manifest.accepted:
+            print(f"{graph} loses more than {100 * MAX_ACCURACY_LOSS:.2f} points: it only serves when asked for")
+    if "openvino-int8" not in exports:
+        print(f"no int8: {missing}")
+    return 0
+
+
+def find_training_data(checkpoint: Checkpoint, directory: Path | None) -> Dataset:
+    """The data in `directory`, or without one Fashion-MNIST if the checkpoint was trained on it.
+
+    Raises DataError if there is no data or if its classes are not the checkpoint's.
+    """
+    if directory is None and checkpoint.metadata.training.get("data") != data.SHA256:
+        raise DataError("name the pictures it was trained on by --data")
+    dataset = data.load(directory)
+    if dataset.classes != checkpoint.metadata.classes:
+        raise DataError(f"the data has the classes {dataset.classes}, the checkpoint {checkpoint.metadata.classes}")
+    return dataset
+
 
 if __name__ == "__main__":
     sys.exit(main())

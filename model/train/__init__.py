@@ -1,1 +1,1 @@
-"""Training: python -m model.train."""
+"""Training: GoogLeNet from a recipe and a data set to a checkpoint (python -m model.train)."""

@@ -1,22 +1,44 @@
-"""Training pictures made more varied, whole batches at a time, on whatever device they are.
+"""Data augmentation: random changes to batches of training pictures, on the CPU or the GPU.
 
-Every function takes and gives float [n,1,h,w] in 0–1 and draws from the generator it is handed, so a
-run repeats exactly.
+Every function takes and returns float [n,1,h,w] in 0–1. Random numbers come from the given generator, so a training
+run repeats exactly. Garments are light on black.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from model.train.recipes import Recipe
+
+VISIBLE = 0.06
+"""Pixels brighter than this belong to the garment."""
+
+
+def augment(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """Applies the recipe's augmentations in a fixed order."""
+    if recipe.flip:
+        x = flip(x, generator)
+    if recipe.shift:
+        x = shift(x, recipe.shift, generator)
+    if recipe.remake:
+        x = simulate_camera(x, recipe.remake, generator)
+    if recipe.draw:
+        x = simulate_drawing(x, recipe.draw, generator)
+    if recipe.erase:
+        x = erase(x, recipe.erase, recipe.erase_area, generator)
+    return x
+
 
 def flip(x: Tensor, generator: Generator) -> Tensor:
-    """Mirrors half of the pictures left to right."""
+    """Mirrors each picture left to right with probability 0.5."""
     mirrored = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < 0.5
     return torch.where(mirrored, x.flip(3), x)
 
 
 def shift(x: Tensor, fraction: float, generator: Generator) -> Tensor:
-    """Moves each picture by up to `fraction` of its side, in whole pixels; black moves in."""
+    """Moves each picture by up to `fraction` of its side, in whole pixels, and fills the gap with black."""
     n, _, h, w = x.shape
     reach = round(fraction * h)
     dy, dx = torch.randint(0, 2 * reach + 1, (2, n, 1), generator=generator, device=x.device)
@@ -29,12 +51,9 @@ def shift(x: Tensor, fraction: float, generator: Generator) -> Tensor:
 
 def erase(x: Tensor, probability: float, largest: float, generator: Generator) -> Tensor:
     """Random erasing (Zhong et al. 2017): a rectangle of 2 % to `largest` of the area becomes noise."""
-    n, _, h, w = x.shape
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=x.device)
-
-    area, log_aspect = uniform(0.02, largest), uniform(-1.2, 1.2)  # aspect 0.3 to 3.3
+    _, _, h, w = x.shape
+    uniform = _uniform_for(x, generator)
+    area, log_aspect = uniform(0.02, largest), uniform(-1.2, 1.2)  # aspect ratio 0.3 to 3.3
     height = (area * log_aspect.exp()).sqrt().clamp(max=1) * h
     width = (area / log_aspect.exp()).sqrt().clamp(max=1) * w
     top, left = uniform(0, 1) * (h - height), uniform(0, 1) * (w - width)
@@ -46,17 +65,14 @@ def erase(x: Tensor, probability: float, largest: float, generator: Generator) -
     return torch.where(inside & chosen, noise, x)
 
 
-def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Pictures as another camera and another crop would have given them, for a share of the pictures.
+def simulate_camera(x: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Changes a fraction of the pictures as another camera and another crop would.
 
-    Scaled by 0.75 to 1.1, a little stretched, turned by up to 6°, blurred or sharpened, of another
-    contrast and gamma, with some noise.
+    They are scaled by 0.75 to 1.1, stretched by up to 10 %, turned by up to 6°, blurred or sharpened, given another
+    contrast and gamma, and some noise.
     """
     n, _, h, w = x.shape
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=x.device)
-
+    uniform = _uniform_for(x, generator)
     zoom, stretch, angle = (uniform(*limits).view(n) for limits in ((0.75, 1.1), (-0.1, 0.1), (-0.1, 0.1)))
     across, down = (1 + stretch) / zoom, (1 - stretch) / zoom
     rows = torch.stack([angle.cos() * across, -angle.sin() * down, 0 * zoom, angle.sin() * across, angle.cos() * down])
@@ -69,62 +85,71 @@ def remake(x: Tensor, probability: float, generator: Generator) -> Tensor:
     return torch.where(uniform(0, 1) < probability, y.clamp(0, 1), x)
 
 
-def draw(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    """A share of the pictures as icons draw garments, when preprocessing has filled and trimmed them.
+def simulate_drawing(x: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Turns a fraction of the pictures into icons, as preprocessing delivers them: filled and trimmed.
 
-    A flat shape, or one with a bold outline and seams; stretched, and turned by up to 45° if it lies wide, as
-    icons like to show shoes.
+    An icon is a flat shape, or a shape with a bold outline and seams. It is stretched, and turned by up to 45° if it
+    is wide, because icons often show shoes at an angle.
     """
-    n = len(x)
+    uniform = _uniform_for(x, generator)
+    (left, right), (top, bottom) = _extents(x > VISIBLE)
+    angle = uniform(-0.8, 0.8) * torch.where(bottom - top < 0.8 * (right - left), 1.0, 0.1)
+    y = _turn_and_trim(x, angle, uniform(-0.3, 0.3).exp())
+    shape = 1 - _dilate(1 - _dilate((y > VISIBLE).float()))
+    without_1, without_2 = _erode(shape), _erode(_erode(shape))  # without an outline of 1 pixel, of 2 pixels
+    without_3 = _erode(without_2)
+    inside = torch.where(uniform(0, 1) < 0.3, without_1, torch.where(uniform(0, 1) < 0.5, without_2, without_3))
+    seams = without_1 * ((y - _blur(y)).abs() > uniform(0.08, 0.3))
+    seams = torch.where(uniform(0, 1) < 0.5, seams, shape * _dilate(seams))
+    outline_gray = uniform(0.4, 1)
+    filling_gray = torch.where(uniform(0, 1) < 0.6, outline_gray * uniform(0.8, 1), uniform(0.1, 0.8))
+    outlined = outline_gray * (shape - inside) + filling_gray * inside
+    outlined = torch.where((seams > 0) & (uniform(0, 1) < 0.6), uniform(0, 1), outlined)
+    icon = torch.where(uniform(0, 1) < 0.4, outline_gray * shape, outlined)
+    icon = icon + uniform(0, 0.6) * (_blur(icon) - icon)
+    return torch.where(uniform(0, 1) < probability, icon, x)
+
+
+def _uniform_for(x: Tensor, generator: Generator) -> Callable[[float, float], Tensor]:
+    """A function that draws one uniform number between two limits for each picture of `x`: float [n,1,1,1]."""
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=x.device)
+        return low + (high - low) * torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device)
 
-    def grown(mask: Tensor) -> Tensor:
-        return functional.max_pool2d(mask, 3, stride=1, padding=1)
-
-    def shrunk(mask: Tensor) -> Tensor:
-        return 1 - functional.max_pool2d(functional.pad(1 - mask, [1] * 4, value=1.0), 3, stride=1)  # outside is empty
-
-    def softened(y: Tensor) -> Tensor:
-        return functional.avg_pool2d(functional.pad(y, [1] * 4), 3, stride=1)
-
-    (left, right), (top, bottom) = _ends(x > 0.06)
-    turn = uniform(-0.8, 0.8) * torch.where(bottom - top < 0.8 * (right - left), 1.0, 0.1)
-    y = _fitted(x, turn, uniform(-0.3, 0.3).exp())
-    shape = 1 - grown(1 - grown((y > 0.06).float()))
-    bold, bolder = shrunk(shape), shrunk(shrunk(shape))
-    inside = torch.where(uniform(0, 1) < 0.3, bold, torch.where(uniform(0, 1) < 0.5, bolder, shrunk(bolder)))
-    seams = bold * ((y - softened(y)).abs() > uniform(0.08, 0.3))
-    seams = torch.where(uniform(0, 1) < 0.5, seams, shape * grown(seams))
-    ink = uniform(0.4, 1)
-    filling = torch.where(uniform(0, 1) < 0.6, ink * uniform(0.8, 1), uniform(0.1, 0.8))
-    outlined = ink * (shape - inside) + filling * inside
-    outlined = torch.where((seams > 0) & (uniform(0, 1) < 0.6), uniform(0, 1), outlined)
-    drawn = torch.where(uniform(0, 1) < 0.4, ink * shape, outlined)
-    drawn = drawn + uniform(0, 0.6) * (softened(drawn) - drawn)
-    return torch.where(uniform(0, 1) < probability, drawn, x)
+    return uniform
 
 
-def _fitted(x: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
-    """Turned, made wider by `stretch`, and trimmed to what can be seen, as preprocessing does; float [n,1,1,1] each."""
+def _dilate(mask: Tensor) -> Tensor:
+    return functional.max_pool2d(mask, 3, stride=1, padding=1)
+
+
+def _erode(mask: Tensor) -> Tensor:
+    return 1 - functional.max_pool2d(functional.pad(1 - mask, [1] * 4, value=1.0), 3, stride=1)  # outside is empty
+
+
+def _blur(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(functional.pad(x, [1] * 4), 3, stride=1)
+
+
+def _turn_and_trim(x: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
+    """Turns by `angle` (radians), widens by the factor `stretch`, trims to what is visible; both float [n,1,1,1]."""
     cos, sin = angle.cos(), angle.sin()
-    across, down = 2 / stretch, 2 * stretch  # twice the room, for corners
+    across, down = 2 / stretch, 2 * stretch  # twice the size, so that no corner is cut off
 
-    def seen_from(zoom: Tensor | float, right: Tensor | float, low: Tensor | float) -> Tensor:
-        a, d, right, low = across * zoom, down * zoom, across * right, down * low
-        matrix = [cos * a, -sin * d, cos * right - sin * low, sin * a, cos * d, sin * right + cos * low]
+    def view(zoom: Tensor | float, x_centre: Tensor | float, y_centre: Tensor | float) -> Tensor:
+        a, d, dx, dy = across * zoom, down * zoom, across * x_centre, down * y_centre
+        matrix = [cos * a, -sin * d, cos * dx - sin * dy, sin * a, cos * d, sin * dx + cos * dy]
         grid = functional.affine_grid(torch.cat(matrix, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
         return functional.grid_sample(x, grid, align_corners=False)
 
-    (left, right), (top, bottom) = _ends(seen_from(1, 0, 0) > 0.06)
+    (left, right), (top, bottom) = _extents(view(1, 0, 0) > VISIBLE)
     zoom = (torch.maximum(right - left, bottom - top) / 2).clamp(min=0.1)
-    return seen_from(zoom, (left + right) / 2, (top + bottom) / 2)
+    return view(zoom, (left + right) / 2, (top + bottom) / 2)
 
 
-def _ends(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Where bool [n,1,h,w] begins and ends, across and down: float [n,1,1,1] each, −1 to 1; both 0 if it is empty."""
-    ends = []
+def _extents(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(left, right), (top, bottom) of the true part of bool [n,1,h,w]: float [n,1,1,1], −1 to 1; 0 if it is empty."""
+    extents = []
     for side, other in ((3, 2), (2, 3)):
         line = mask.any(other, keepdim=True)
         size = mask.shape[side]
@@ -132,5 +157,5 @@ def _ends(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         edges = torch.linspace(-1, 1, size + 1, device=mask.device)
         first = torch.where(line, edges[:-1].view(shape), 2.0).amin(side, keepdim=True)
         last = torch.where(line, edges[1:].view(shape), -2.0).amax(side, keepdim=True)
-        ends.append((torch.where(first > last, 0.0, first), torch.where(first > last, 0.0, last)))
-    return ends[0], ends[1]
+        extents.append((torch.where(first > last, 0.0, first), torch.where(first > last, 0.0, last)))
+    return extents[0], extents[1]

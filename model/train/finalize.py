@@ -1,4 +1,4 @@
-"""What follows training: a network becomes a checkpoint, with its figures, golden pictures and calibration."""
+"""Turns a trained network into a checkpoint: rounds, measures and calibrates it, and adds golden pictures."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.calibrate.calibrate import calibrated
+from model.calibrate.calibrate import calibrate_checkpoint
 from model.checkpoint import Checkpoint, Golden, Metadata
 from model.data import Dataset
 from model.googlenet import GoogLeNet, InferenceGraph
 from model.predict import accuracy, predict, serving_pixels
 
 
-def finished(network: GoogLeNet, mean: float, std: float, dataset: Dataset, training: dict[str, Any]) -> Checkpoint:
-    """The folded network, rounded to half precision, measured on validation and test pictures and calibrated.
+def build_checkpoint(
+    network: GoogLeNet, mean: float, std: float, dataset: Dataset, training: dict[str, Any]
+) -> Checkpoint:
+    """Rounds the folded network to half precision, measures it on validation and test pictures, and calibrates it.
 
-    `mean` and `std` are what pixels scaled to 0–1 are normalised with; `training` is the recipe and what else it
-    takes to train it again.
+    `mean` and `std` normalise pixels scaled to 0–1. `training` goes into the metadata: recipe, seed, data, versions.
     """
     network = network.cpu().half().float().eval()
     graph = InferenceGraph(network, mean, std)
@@ -32,10 +33,10 @@ def finished(network: GoogLeNet, mean: float, std: float, dataset: Dataset, trai
     )
     weights = {name: tensor.half().numpy() for name, tensor in network.state_dict().items()}
     probabilities = functional.softmax(predict(graph, golden), dim=1).numpy()
-    return calibrated(Checkpoint(weights, Golden(golden.numpy(), probabilities), metadata), dataset)
+    return calibrate_checkpoint(Checkpoint(weights, Golden(golden.numpy(), probabilities), metadata), dataset)
 
 
 def _first_of_each_class(dataset: Dataset) -> Tensor:
-    """Where each class first comes up in the validation pictures, int64 [classes or fewer]."""
+    """Index of each class's first validation picture, int64 [n]; n is below the classes' number if one has none."""
     labels = dataset.validation.labels.tolist()
     return torch.tensor([labels.index(label) for label in range(len(dataset.classes)) if label in labels])

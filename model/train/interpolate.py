@@ -1,10 +1,9 @@
-"""A checkpoint between two: a network, and what became of it when it was trained further.
+"""Interpolates between the weights of two checkpoints, one of which was trained further from the other.
 
     python -m model.train.interpolate BEFORE AFTER --share 0.7 --out FILE
 
-Training further for pictures of another kind costs some of what the network knew. Between the two sets of weights
-lies a network that keeps most of both (Wortsman et al. 2022, Robust fine-tuning of zero-shot models). It only works
-for weights one of which was trained from the other.
+Training further on another kind of pictures costs accuracy on the first kind. A network whose weights lie between the
+two keeps most of both accuracies (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
 import argparse
@@ -14,20 +13,20 @@ from pathlib import Path
 import torch
 
 from model import data
-from model.calibrate.calibrate import check
+from model.calibrate.calibrate import check_data
 from model.checkpoint import Checkpoint, CheckpointError
 from model.data import DataError, Dataset
 from model.predict import load_graph
-from model.train.finalize import finished
+from model.train.finalize import build_checkpoint
 
 
-def interpolated(before: Checkpoint, after: Checkpoint, share: float, dataset: Dataset) -> Checkpoint:
-    """The checkpoint with `share` of `after`'s weights and the rest of `before`'s, measured and calibrated.
+def interpolate(before: Checkpoint, after: Checkpoint, share: float, dataset: Dataset) -> Checkpoint:
+    """A checkpoint with the weights `share` * after + (1 - share) * before, measured and calibrated.
 
-    Raises DataError if they are not of one data set, classes and normalisation.
+    Raises DataError if either was trained on other data, or if they differ in classes or normalisation.
     """
-    check(before, dataset)
-    check(after, dataset)
+    check_data(before, dataset)
+    check_data(after, dataset)
     first, second = before.metadata, after.metadata
     if (first.classes, first.mean, first.std) != (second.classes, second.mean, second.std):
         raise DataError("the checkpoints differ in classes or normalisation: neither was trained from the other")
@@ -35,8 +34,10 @@ def interpolated(before: Checkpoint, after: Checkpoint, share: float, dataset: D
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             tensor.lerp_(torch.from_numpy(before.weights[name]).float(), 1 - share)
-    mixed = {"before": {"version": before.version, **first.training}, "after": after.version, "share": share}
-    return finished(network, second.mean, second.std, dataset, {**second.training, "interpolated": mixed})
+    interpolated = {"before": {"version": before.version, **first.training}, "after": after.version, "share": share}
+    return build_checkpoint(
+        network, second.mean, second.std, dataset, {**second.training, "interpolated": interpolated}
+    )
 
 
 def _fraction(text: str) -> float:
@@ -50,13 +51,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, metavar="BEFORE")
     parser.add_argument("after", type=Path, metavar="AFTER")
-    parser.add_argument("--share", type=_fraction, required=True, help="of AFTER's weights, 0 to 1")
+    parser.add_argument("--share", type=_fraction, required=True, help="weight of AFTER, 0 to 1")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data", type=Path, metavar="DIR", help="what both were trained on, if not Fashion-MNIST")
     arguments = parser.parse_args()
     try:
         before, after = Checkpoint.load(arguments.before), Checkpoint.load(arguments.after)
-        checkpoint = interpolated(before, after, arguments.share, data.load(arguments.data))
+        checkpoint = interpolate(before, after, arguments.share, data.load(arguments.data))
     except (CheckpointError, DataError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from live.browsing import BOOT, choose, opened
 from live.documents import ROOT, at, examples, run_python, run_shell
 from playwright.sync_api import Browser, expect
 
-from model.train import trainer
+from model.train.__main__ import parse_arguments
 
 README = (ROOT / "README.md").read_text()
 UP_TO_DATE = ("--assume-old=pyproject.toml", "--assume-old=constraints.txt", f"VENV={sys.prefix}")
@@ -118,7 +118,7 @@ def test_the_training_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -
             )
             _, _, arguments = said.stdout.strip().splitlines()[-1].partition(" -m model.train ")
             monkeypatch.setattr(sys, "argv", ["model.train", *shlex.split(arguments)])
-            assert trainer._arguments().resume
+            assert parse_arguments().resume
 
 
 def test_no_example_goes_untried() -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from app.api.schemas import Prediction
 from model.checkpoint import Checkpoint
 from model.data import Dataset
-from model.evaluate.evaluate import confusion
+from model.evaluate.measurements import confusion_matrix
 from model.predict import load_graph, predict, serving_pixels
 
 
@@ -147,7 +147,7 @@ def test_a_thousand_pictures_score_over_http_what_evaluate_gives(
             right += sum(
                 answer["class_id"] == label for answer, label in zip(answers, batch.labels.tolist(), strict=True)
             )
-    expected = int(confusion(evaluated, test.labels, 10).diagonal().sum())
+    expected = int(confusion_matrix(evaluated, test.labels, 10).diagonal().sum())
     assert abs(right - expected) <= 2
     assert right >= 900
 
