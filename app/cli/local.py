@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from app.cli.paths import STDIN, read_stdin
 from app.cli.rows import Row
 from app.errors import ServiceError
-from app.images.decode import open_picture, prepare
+from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
 from app.inference.scores import Scores, righted, score, turns
@@ -121,7 +121,9 @@ def decode(paths: Sequence[str], wanted: Wanted) -> Batch:
     pictures: list[NDArray[np.uint8]] = []
     for path in paths:
         try:
-            prepared = prepare(open_picture(_read(path), wanted.max_pixels), wanted.mode, wanted.background)
+            prepared = decode_and_preprocess(
+                open_picture(_read(path), wanted.max_pixels), wanted.mode, wanted.background
+            )
         except OSError as error:
             told.append(f"unreadable: {error.strerror or error}")
         except ServiceError as error:

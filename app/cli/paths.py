@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from app.images.decode import SIGNATURE
+from app.images.supported import find_format
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
 """Of the files in a folder that are looked at; one that is named is tried whatever it is called."""
@@ -41,7 +41,7 @@ def read_stdin() -> bytes:
 
 def _listed() -> Iterator[str]:
     start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]
-    if SIGNATURE.match(start) or b"\0" in start:
+    if find_format(start) or b"\0" in start:
         yield STDIN
         return
     lines = sys.stdin.buffer.read().splitlines()

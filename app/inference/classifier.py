@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, ServiceError
-from app.images.decode import open_picture, prepare
+from app.images.decode import decode_and_preprocess, open_picture
 from app.images.memory_budget import DecodeBudget
 from app.inference.admission import AdmissionControl
 from app.inference.batcher import Answer, Batcher
@@ -238,12 +238,12 @@ class Classifier:
     def _prepare_tiny(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed | None:
         """None for a picture that is better decoded in a thread."""
         picture = open_picture(data, self.settings.max_pixels)
-        return prepare(picture, mode, background) if picture.tiny else None
+        return decode_and_preprocess(picture, mode, background) if picture.is_tiny else None
 
     def _prepare_any(self, data: bytes, mode: Mode, background: Ground) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)
-        with self._decoding.take(picture.share):
-            return prepare(picture, mode, background)
+        with self._decoding.reserve(picture.budget_share):
+            return decode_and_preprocess(picture, mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
         """Runs in the engine's threads."""

@@ -2,8 +2,7 @@
 
 import binascii
 
-from app.images.decode import SIGNATURE
-from app.images.heif import is_heif
+from app.images.supported import find_format
 
 ALPHABET = bytes.maketrans(b"-_", b"+/")
 """From that of URLs to the usual one (RFC 4648)."""
@@ -28,4 +27,4 @@ def from_text(text: bytes) -> bytes | None:
 def sniff(body: bytes) -> bytes | None:
     """The picture in a body that does not say that it is text; None if there is none in it."""
     data = from_text(body)
-    return data if data is not None and (SIGNATURE.match(data) or is_heif(data)) else None
+    return data if data is not None and find_format(data) else None
