@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.cli.input_files import STDIN, read_stdin
 from app.cli.output import Row
 from app.errors import ServiceError
-from app.images.decode import open_picture, prepare
+from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
 from app.inference.scores import Scores, righted, score, turns
@@ -101,7 +101,9 @@ def decode(paths: Sequence[str], options: ClassifyOptions) -> DecodedBatch:
         row = Row(path)
         rows.append(row)
         try:
-            prepared = prepare(open_picture(_read(path), options.max_pixels), options.mode, options.background)
+            prepared = decode_and_preprocess(
+                open_picture(_read(path), options.max_pixels), options.mode, options.background
+            )
         except OSError as error:
             row.error = f"unreadable: {error.strerror or error}"
         except ServiceError as error:

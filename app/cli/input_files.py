@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from app.images.decode import SIGNATURE
+from app.images.supported import find_format
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
 """Files that are taken from a folder. A file that is named itself may have any suffix."""
@@ -41,7 +41,7 @@ def read_stdin() -> bytes:
 
 def _from_stdin() -> Iterator[str]:
     start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]  # peek leaves the picture for read_stdin
-    if SIGNATURE.match(start) or b"\0" in start:
+    if find_format(start) or b"\0" in start:
         yield STDIN
         return
     lines = sys.stdin.buffer.read().splitlines()

@@ -1,1 +1,1 @@
-"""From the bytes of a file to a 96×96 picture, within limits."""
+"""Decoding: from the bytes of a picture's file to uint8 [96,96], within limits on pixels, memory and time."""

@@ -1,4 +1,4 @@
-"""AVIF and HEIC: their readers are loaded when the first comes."""
+"""Opens AVIF and HEIC pictures. Their decoders are loaded with the first such picture."""
 
 from importlib.util import find_spec
 from io import BytesIO
@@ -6,50 +6,44 @@ from io import BytesIO
 from PIL import Image
 
 from app.errors import UnsupportedFormat
-from app.images.formats.isobmff import read
+from app.images.formats.isobmff import read_still
 
-SCALE = 5 / 4
-"""What a pixel counts for memory: twelve megapixels, as phones have, are allowed."""
+SIGNATURE = rb"....ftyp(?:avi[fs]|mif[123]|msf1|miaf|MA1[AB]|hei[cxms]|hev[cxms])"
+"""Regular expression for the file type box with the brands of AVIF and HEIC. Videos begin with other brands."""
 
-THUMBNAILS, COPY_SIDE = 1_000_000, 192
-"""Pixels of all small copies of a picture, and what the shorter side of the one that is used has at least."""
+PIXEL_WEIGHT = 5 / 4
+"""What a pixel counts as, because of the decoder's memory. Phone pictures of 12 megapixels stay within the limit."""
 
-
-def is_heif(data: bytes) -> bool:
-    """Whether a file may be one of these; others begin the same way, videos among them."""
-    return data[4:8] == b"ftyp" and data[8:12] in BRANDS
-
-
-BRANDS = frozenset((b"avif", b"avis", b"mif1", b"msf1", b"miaf", b"MA1A", b"MA1B", b"mif2", b"mif3")) | frozenset(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
-)
+MAX_THUMBNAIL_PIXELS, THUMBNAIL_SIDE = 1_000_000, 192
+"""Pixels of all thumbnails together, and the shortest side of the thumbnail that is used, at least."""
 
 
 def open_heif(data: bytes, allowed: int) -> tuple[Image.Image, tuple[int, int], int]:
-    """The picture that is shown, not yet decoded, its size, and the pixels that it counts as.
+    """The primary picture, not yet decoded, its width and height, and the pixels that it counts as.
 
-    Of a HEIC that counts as more than allowed, as a phone's of 24 megapixels does, it is the small copy in the file.
-
-    Raises UndecodablePicture, and UnsupportedFormat where HEIC's reader is not installed.
+    If a HEIC counts as more pixels than allowed, as a phone's picture of 24 megapixels does, a thumbnail in the file is
+    opened instead. Raises UndecodablePicture, and UnsupportedFormat if HEIC's decoder is not installed.
     """
-    still = read(data)
-    reader = _avif() if still.codec == b"av01" else _heic()
-    image = Image.open(BytesIO(still.data), formats=(reader,))
-    size, counted = image.size, round(max(SCALE * image.width * image.height, SCALE * still.pixels, still.effort))
-    if counted > allowed and 0 < still.thumbnails <= THUMBNAILS and image.draft(None, (COPY_SIDE, COPY_SIDE)):
-        counted = still.thumbnails
+    still = read_still(data)
+    name = _load_avif() if still.codec == b"av01" else _load_heic()
+    image = Image.open(BytesIO(still.data), formats=(name,))
+    size = image.size
+    counted = round(max(PIXEL_WEIGHT * image.width * image.height, PIXEL_WEIGHT * still.pixels, still.decode_cost))
+    usable = 0 < still.thumbnail_pixels <= MAX_THUMBNAIL_PIXELS
+    if counted > allowed and usable and image.draft(None, (THUMBNAIL_SIDE, THUMBNAIL_SIDE)):
+        counted = still.thumbnail_pixels
     return image, size, counted
 
 
-def _avif() -> str:
-    """One thread of its decoder: there are as many requests as there are cores."""
+def _load_avif() -> str:
+    """Pillow's name for the format. The decoder gets one thread, because pictures are decoded in parallel."""
     from PIL import AvifImagePlugin
 
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     return "AVIF"
 
 
-def _heic() -> str:
+def _load_heic() -> str:
     if "HEIF" not in Image.OPEN:
         if find_spec("pillow_heif") is None:
             raise UnsupportedFormat(

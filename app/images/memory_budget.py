@@ -1,4 +1,4 @@
-"""How many pixels all requests together may decode at a time."""
+"""A limit on the memory of all decoding threads together."""
 
 import threading
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 
 class DecodeBudget:
-    """Pictures in decoding threads, counted in the largest that are allowed: so many at once, and many small ones."""
+    """Room for `limit` pictures of the largest size allowed, or for more smaller ones, at a time."""
 
     def __init__(self, limit: float) -> None:
         self._free, self._limit = limit, limit
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, share: float) -> Iterator[None]:
-        """Waits until there is room; `share` of the largest picture."""
+    def reserve(self, share: float) -> Iterator[None]:
+        """Waits until there is room for a picture with that share of the largest one's memory, and holds it."""
         share = min(share, self._limit)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= share)

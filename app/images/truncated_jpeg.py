@@ -1,36 +1,36 @@
-"""A JPEG without its end marker, as some cameras and uploaders leave it: whether that is all it lacks."""
+"""Decodes a JPEG that lacks only its end marker, as some cameras and uploaders leave it."""
 
 from collections.abc import Callable
 
 from PIL import Image
 
-from app.images.formats.jpeg import has_every_scan
+from app.images.formats.jpeg import has_all_coefficients
 
-END = b"\xff\xd9"
+END_OF_IMAGE = b"\xff\xd9"
 
 NOISE = bytes.fromhex("5aa53c9669c3") * 6
-"""Bits that are no part of any picture."""
+"""Bits that change the picture if any pixel is decoded from them."""
 
-RESTARTS = b"".join(bytes((0xFF, 0xD0 + i % 8)) + NOISE[i % 6 :] for i in range(16))
-"""The same behind each restart marker, of which a decoder waits for a certain one."""
+NOISE_AFTER_RESTARTS = b"".join(bytes((0xFF, 0xD0 + i % 8)) + NOISE[i % 6 :] for i in range(16))
+"""Noise after each of the eight restart markers, because a decoder skips data until the marker that it expects."""
 
-TAILS = (END, NOISE + RESTARTS + END)
+ENDINGS = (END_OF_IMAGE, NOISE + NOISE_AFTER_RESTARTS + END_OF_IMAGE)
 
-LONGEST = 0.35
-"""Seconds of CPU of the first try up to which there are two more."""
+MAX_SECONDS = 0.35
+"""CPU time of the first attempt to decode. After a longer one, the two more attempts here would cost too much."""
 
 
-def completed(data: bytes, opened: Callable[[bytes], Image.Image], spent: float) -> Image.Image | None:
-    """The decoded picture, if only its end is missing: whatever follows changes nothing. None if pixels are missing.
+def decode_truncated_jpeg(data: bytes, open_jpeg: Callable[[bytes], Image.Image], seconds: float) -> Image.Image | None:
+    """The decoded picture, or None if pixels are missing.
 
-    `opened` opens a file without decoding it; `spent` is what it took to find out that the end is missing, in seconds
-    of CPU.
+    The file is decoded with two different endings. If the pixels are equal, all of them are in the file. `open_jpeg`
+    opens a file without decoding it. `seconds` is the CPU time of the attempt that failed.
     """
-    if spent > LONGEST or not has_every_scan(data):
+    if seconds > MAX_SECONDS or not has_all_coefficients(data):
         return None
-    begun, pictures = data.rstrip(b"\xff"), []  # half of the end, or fill bytes
-    for tail in TAILS:
-        picture = opened(begun + tail)
+    content, pictures = data.rstrip(b"\xff"), []  # drops fill bytes and half an end marker
+    for ending in ENDINGS:
+        picture = open_jpeg(content + ending)
         picture.load()
         pictures.append(picture)
     return pictures[0] if pictures[0].tobytes() == pictures[1].tobytes() else None

@@ -1,11 +1,11 @@
-"""Files of kinds that are not read, by how they begin: what they are, and what to send instead."""
+"""Names the formats that are not supported, and says what to send instead: the text of a 415."""
 
 import re
 
 CONVERT = "convert it to JPEG or PNG"
 EXPORT = "export the picture as JPEG or PNG"
 
-KINDS: tuple[tuple[bytes, str, str], ...] = (
+UNSUPPORTED_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000", CONVERT),
     (rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a", "a JPEG XL", CONVERT),
     (rb"II\xbc\x01|WMPHOTO", "a JPEG XR", CONVERT),
@@ -34,22 +34,20 @@ KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"<!doctype html|<html|<head|<body", "a web page (HTML)", "send the picture, not the page that shows it"),
     (rb"version https://git-lfs", "a pointer of Git LFS", "fetch the picture with git lfs pull"),
 )
-"""Patterns, from a file's first byte or behind white space; the kind; what to do. The first that fits counts."""
+"""Regular expression for the first bytes after white space, name of the format, and advice. The first match counts."""
 
-LOOKED_AT = 4096
-"""Bytes of a file."""
+INSPECTED_BYTES = 4096
 
-RAW = rb"NIKON|SONY|\x00ARW|PENTAX|HASSELBLAD|Phase One|EASTMAN KODAK|Canon|\x12\xc6\x01\0\x04\0"
-"""In the first bytes of a TIFF that is a camera's raw picture: its make, or the tag with the version of DNG."""
+CAMERA_RAW = rb"NIKON|SONY|\x00ARW|PENTAX|HASSELBLAD|Phase One|EASTMAN KODAK|Canon|\x12\xc6\x01\0\x04\0"
+"""A camera maker, or the tag with the version of DNG, in the first bytes of a TIFF with raw sensor data."""
 
 
-def foreign(data: bytes) -> str | None:
-    """What a file is that cannot be read, and what to do; None for what is not known either."""
-    begin = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf")
-    begin = begin.lstrip(b" \t\r\n") if begin[:1] in b" \t\r\n" else begin
-    for pattern, kind, todo in KINDS:
+def describe_unsupported(data: bytes) -> str | None:
+    """The text of a 415 for a file that could not be opened; None if its format is not known."""
+    begin = data[:INSPECTED_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    for pattern, name, advice in UNSUPPORTED_FORMATS:
         if re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
-            return f"the data is {kind}, which is not read here: {todo}"
-    if data.startswith((b"II*\0", b"MM\0*")) and re.search(RAW, begin, re.IGNORECASE):
+            return f"the data is {name}, which is not read here: {advice}"
+    if data.startswith((b"II*\0", b"MM\0*")) and re.search(CAMERA_RAW, begin, re.IGNORECASE):
         return "the data is a camera's raw picture (DNG, NEF, ARW or CR2), which is not read here: develop it to JPEG"
     return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, ServiceError
-from app.images.decode import open_picture, prepare
+from app.images.decode import decode_and_preprocess, open_picture
 from app.images.memory_budget import DecodeBudget
 from app.inference.admission import AdmissionControl
 from app.inference.batching.batcher import Batcher
@@ -201,12 +201,12 @@ class Classifier:
     def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed | None:
         """None for a picture that takes longer to prepare than a thread switch."""
         picture = open_picture(data, self.settings.max_pixels)
-        return prepare(picture, mode, background) if picture.tiny else None
+        return decode_and_preprocess(picture, mode, background) if picture.is_tiny else None
 
     def _prepare_any(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)
-        with self._decode_budget.take(picture.share):
-            return prepare(picture, mode, background)
+        with self._decode_budget.reserve(picture.budget_share):
+            return decode_and_preprocess(picture, mode, background)
 
     def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
         """The engine's step, uint8 [n,96,96] → n scores. Runs in the engine's threads."""

@@ -152,7 +152,7 @@ class Crowd:
         with self.changed:
             self.came += 1
             self.changed.notify_all()
-        with decoding.take(share):
+        with decoding.reserve(share):
             with self.changed:
                 self.inside += 1
                 self.largest = max(self.largest, self.inside)

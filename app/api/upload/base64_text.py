@@ -2,8 +2,7 @@
 
 import binascii
 
-from app.images.decode import SIGNATURE
-from app.images.heif import is_heif
+from app.images.supported import find_format
 
 URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 """The last two characters of the two base64 alphabets (RFC 4648)."""
@@ -28,4 +27,4 @@ def decode_base64(text: bytes) -> bytes | None:
 def decode_if_picture(body: bytes) -> bytes | None:
     """The file in a body of unknown type; None if the body is not base64 or does not encode a picture."""
     data = decode_base64(body)
-    return data if data is not None and (SIGNATURE.match(data) or is_heif(data)) else None
+    return data if data is not None and find_format(data) else None

@@ -1,1 +1,1 @@
-"""The structure of each file format, checked before Pillow reads the file."""
+"""Structural checks, one module for each file format: they count a file's parts before Pillow reads it."""

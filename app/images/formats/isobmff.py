@@ -1,4 +1,7 @@
-"""An AVIF's or HEIC's boxes (ISO/IEC 14496-12 and 23008-12): what its decoder will have to do, before it is asked."""
+"""Structural check of an AVIF or HEIC: finds what its decoder will have to decode (ISO/IEC 14496-12 and 23008-12).
+
+Such a file is a tree of boxes. Its `meta` box lists items: pictures, tiles of pictures, and metadata.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,121 +10,130 @@ from itertools import islice
 
 from app.errors import UndecodablePicture, UnsupportedFormat
 from app.images.formats.codec_headers import av1_pixels, hevc_pixels
-from app.images.formats.limits import EXIF, PARTS, too_many
+from app.images.formats.limits import MAX_EXIF_BYTES, MAX_PARTS, too_many
 
-ITEMS = 1024
-"""Pictures, tiles and other data in a file; a phone's has 50, of 48 megapixels 200."""
+MAX_ITEMS = 1024
+"""Items in a file. A phone's picture has 50, one of 48 megapixels 200."""
 
-METADATA = 4 * 1024 * 1024
-"""Bytes of EXIF data and other metadata that are attached to pictures."""
+MAX_METADATA_BYTES = 4 * 1024 * 1024
+"""EXIF data and other metadata that are attached to items, counted once for each item."""
 
-LONGEST = 12 * 1024 * 1024
-"""Bytes of a picture's pixels."""
+MAX_CODED_BYTES = 12 * 1024 * 1024
+"""Compressed data of the primary picture."""
 
-EFFORT = {b"av01": (1 / 3, 5), b"hvc1": (1, 0.5)}
-"""What of the pixels allowed each takes that is decoded, by codec, and how many pixels take as long as a byte does."""
+DECODE_COST = {b"av01": (1 / 3, 5), b"hvc1": (1, 0.5)}
+"""By codec: what a decoded pixel counts as, and how many decoded pixels take as long as a compressed byte."""
 
 Span = tuple[int, int]
-"""Where a box's content begins, and where it ends."""
+"""Offsets of the beginning and the end of a box's content."""
 
 
 @dataclass
-class Contents:
-    """What the boxes say; identifiers are the file's."""
+class Items:
+    """The items of a `meta` box, by their identifiers in the file."""
 
     primary: int = 0
-    kinds: dict[int, bytes] = field(default_factory=dict)
+    types: dict[int, bytes] = field(default_factory=dict)
     extents: dict[int, list[Span]] = field(default_factory=dict)
     references: dict[tuple[bytes, int], list[int]] = field(default_factory=lambda: defaultdict(list))
-    """By kind and by who refers: to whom."""
+    """Reference type and referring item → items referred to."""
     properties: dict[int, list[tuple[bytes, Span]]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True)
 class Still:
-    """The picture that is shown of a file, with nothing beside it that moves."""
+    """The primary picture of a file, and what decoding costs."""
 
     codec: bytes
     """av01 or hvc1."""
     pixels: int
-    """That are decoded for its colours."""
-    effort: float
-    """The same with those for its transparency and each byte of all that, weighed by the time they take."""
-    thumbnails: int
-    """Pixels that are decoded for all its small copies."""
+    """Pixels that are decoded for its color."""
+    decode_cost: float
+    """The pixels that it counts as by decoding time: those for color and transparency, and its compressed bytes."""
+    thumbnail_pixels: int
+    """Pixels that are decoded for all its thumbnails."""
     data: bytes
-    """The file; of an animation its film is hidden, and its first picture remains."""
+    """The file. The track of an animation is hidden, so that the primary picture remains."""
 
 
-def read(data: bytes) -> Still:
-    """Raises UndecodablePicture for damage, or more than any picture has, and UnsupportedFormat for other codecs."""
-    found = defaultdict[bytes, list[Span]](list)
+def read_still(data: bytes) -> Still:
+    """Raises UndecodablePicture for damage or more than any picture has, and UnsupportedFormat for other codecs."""
+    boxes = defaultdict[bytes, list[Span]](list)
     for kind, start, end in _boxes(data, 0, len(data)):
-        found[kind].append((start, end))
-    if len(found[b"meta"]) != 1:
+        boxes[kind].append((start, end))
+    if len(boxes[b"meta"]) != 1:
         raise UndecodablePicture("the file has no picture in it, or a film alone")
-    contents = _contents(data, found[b"meta"][0])
-    colours = _coded(contents, contents.primary)
-    codec = contents.kinds[colours[0]]
-    if codec not in EFFORT or any(contents.kinds[item] != codec for item in colours):
+    items = _read_items(data, boxes[b"meta"][0])
+    colors = _coded_items(items, items.primary)
+    codec = items.types[colors[0]]
+    if codec not in DECODE_COST or any(items.types[item] != codec for item in colors):
         raise UnsupportedFormat(f"the data is a HEIF with {codec.decode('latin-1')!r} in it: convert it to JPEG or PNG")
-    shown = {contents.primary, *colours}
-    veils = [item for item in contents.kinds if shown & set(contents.references.get((b"auxl", item), ()))]
-    alphas = [part for item in veils if _is_alpha(data, contents, item) for part in _coded(contents, item)]
-    lengths = sum(end - start for item in (*colours, *alphas) for start, end in contents.extents.get(item, ()))
-    if lengths > LONGEST:
+    auxiliary = _referring_items(items, b"auxl", {items.primary, *colors})
+    alphas = [part for item in auxiliary if _is_alpha(data, items, item) for part in _coded_items(items, item)]
+    coded_bytes = sum(_size(items, item) for item in (*colors, *alphas))
+    if coded_bytes > MAX_CODED_BYTES:
         raise UndecodablePicture("the picture takes too long to decompress")
-    pixels = sum(_pixels(data, contents, item) for item in colours)
-    scale, byte = EFFORT[codec]
-    effort = scale * (pixels + sum(_pixels(data, contents, item) for item in alphas) + byte * lengths)
-    copies = [item for item in contents.kinds if contents.primary in contents.references.get((b"thmb", item), ())]
-    thumbnails = sum(_pixels(data, contents, item) for item in copies if contents.kinds[item] == codec)
-    return Still(
-        codec, pixels, effort, thumbnails, _without_film(data, found, b"avif" if codec == b"av01" else b"heic")
-    )
+    pixels, alpha_pixels = (sum(_pixels(data, items, item) for item in coded) for coded in (colors, alphas))
+    pixel_cost, byte_cost = DECODE_COST[codec]
+    decode_cost = pixel_cost * (pixels + alpha_pixels + byte_cost * coded_bytes)
+    thumbnails = [item for item in _referring_items(items, b"thmb", {items.primary}) if items.types[item] == codec]
+    thumbnail_pixels = sum(_pixels(data, items, item) for item in thumbnails)
+    still = _hide_animation(data, boxes, b"avif" if codec == b"av01" else b"heic")
+    return Still(codec, pixels, decode_cost, thumbnail_pixels, still)
 
 
-def _coded(contents: Contents, item: int) -> list[int]:
-    """The items that are decoded for one: itself, or a grid's tiles."""
-    kind = contents.kinds[item]
-    parts = contents.references.get((b"dimg", item), []) if kind in (b"grid", b"iden") else [item]
-    if not parts or len(parts) > ITEMS or any(contents.kinds[part] in (b"grid", b"iden", b"iovl") for part in parts):
+def _coded_items(items: Items, item: int) -> list[int]:
+    """The items that are decoded for an item: itself, or the tiles of a grid."""
+    is_derived = items.types[item] in (b"grid", b"iden")
+    parts = items.references.get((b"dimg", item), []) if is_derived else [item]
+    if not parts or len(parts) > MAX_ITEMS or any(items.types[part] in (b"grid", b"iden", b"iovl") for part in parts):
         raise UndecodablePicture("the file's picture is put together in a way that is not read here")
     return parts
 
 
-def _is_alpha(data: bytes, contents: Contents, item: int) -> bool:
-    kinds = [data[start:end] for kind, (start, end) in contents.properties.get(item, ()) if kind == b"auxC"]
+def _referring_items(items: Items, kind: bytes, targets: set[int]) -> list[int]:
+    return [item for item in items.types if targets & set(items.references.get((kind, item), ()))]
+
+
+def _properties(data: bytes, items: Items, item: int, kind: bytes) -> list[bytes]:
+    return [data[start:end] for name, (start, end) in items.properties.get(item, ()) if name == kind]
+
+
+def _is_alpha(data: bytes, items: Items, item: int) -> bool:
+    kinds = _properties(data, items, item, b"auxC")
     return not kinds or any(b"alpha" in kind or b"auxid:1" in kind for kind in kinds)
 
 
-def _pixels(data: bytes, contents: Contents, item: int) -> int:
-    content = b"".join(data[start:end] for start, end in contents.extents[item])
-    if contents.kinds[item] == b"av01":
+def _size(items: Items, item: int) -> int:
+    return sum(end - start for start, end in items.extents.get(item, ()))
+
+
+def _pixels(data: bytes, items: Items, item: int) -> int:
+    content = b"".join(data[start:end] for start, end in items.extents[item])
+    if items.types[item] == b"av01":
         return av1_pixels(content)
-    configurations = [data[start:end] for kind, (start, end) in contents.properties[item] if kind == b"hvcC"]
-    return max(hevc_pixels(content, configuration) for configuration in configurations)
+    return max(hevc_pixels(content, configuration) for configuration in _properties(data, items, item, b"hvcC"))
 
 
-def _without_film(data: bytes, found: dict[bytes, list[Span]], brand: bytes) -> bytes:
-    """The same file as a still picture's, so that its decoder begins with that."""
-    (start, end), *_ = found[b"ftyp"]
-    if b"moov" not in found and data[start : start + 4] == brand:
+def _hide_animation(data: bytes, boxes: dict[bytes, list[Span]], brand: bytes) -> bytes:
+    """The file with the brand of a still picture and without tracks, so that its decoder opens the primary picture."""
+    (start, end), *_ = boxes[b"ftyp"]
+    if b"moov" not in boxes and data[start : start + 4] == brand:
         return data
     changed = bytearray(data)
     changed[start : start + 4] = brand
     for at in range(start + 8, end - 3, 4):
         if bytes(changed[at : at + 4]) in (b"avis", b"msf1", b"hevc", b"hevx"):
             changed[at : at + 4] = brand
-    for start, _ in found[b"moov"]:
+    for start, _ in boxes[b"moov"]:
         at = changed.rindex(b"moov", 0, start)
         changed[at : at + 4] = b"free"
     return bytes(changed)
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the content."""
-    for _ in range(PARTS):
+    """Type of each box, and the offsets of the beginning and the end of its content."""
+    for _ in range(MAX_PARTS):
         if at + 8 > end:
             return
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
@@ -135,108 +147,109 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     raise too_many("boxes")
 
 
-class _Numbers:
-    """Big-endian numbers, one behind another, of a box whose first four bytes are its version and flags."""
+class _FullBox:
+    """Reads the numbers of a box, all big-endian. A full box begins with its version and its flags."""
 
     def __init__(self, data: bytes, span: Span) -> None:
         self.data, (self.at, self.end) = data, span
-        self.version, self.flags = self.take(1), self.take(3)
+        self.version, self.flags = self.read(1), self.read(3)
 
-    def take(self, count: int) -> int:
-        self.at += count
+    def read(self, length: int) -> int:
+        """The next number, of that many bytes."""
+        self.at += length
         if self.at > self.end:
             raise UndecodablePicture("the picture is truncated or damaged")
-        return int.from_bytes(self.data[self.at - count : self.at], "big")
+        return int.from_bytes(self.data[self.at - length : self.at], "big")
 
 
-def _contents(data: bytes, meta: Span) -> Contents:
-    parts = dict[bytes, Span]()
+def _read_items(data: bytes, meta: Span) -> Items:
+    boxes = dict[bytes, Span]()
     for kind, start, end in _boxes(data, meta[0] + 4, meta[1]):
-        if kind in parts and kind != b"free":
+        if kind in boxes and kind != b"free":
             raise UndecodablePicture("the picture's header says things twice")
-        parts[kind] = start, end
-    contents = Contents()
-    numbers = _Numbers(data, parts[b"pitm"])
-    contents.primary = numbers.take(4 if numbers.version else 2)
-    numbers = _Numbers(data, parts[b"iinf"])
-    numbers.take(4 if numbers.version else 2)
-    for _, start, end in _boxes(data, numbers.at, numbers.end):
-        entry = _Numbers(data, (start, end))
-        item = entry.take(4 if entry.version == 3 else 2)
-        entry.take(2)
-        contents.kinds[item] = entry.take(4).to_bytes(4, "big")
-    if len(contents.kinds) > ITEMS:
+        boxes[kind] = start, end
+    items = Items()
+    box = _FullBox(data, boxes[b"pitm"])
+    items.primary = box.read(4 if box.version else 2)
+    box = _FullBox(data, boxes[b"iinf"])
+    box.read(4 if box.version else 2)
+    for _, start, end in _boxes(data, box.at, box.end):
+        entry = _FullBox(data, (start, end))
+        item = entry.read(4 if entry.version == 3 else 2)
+        entry.read(2)
+        items.types[item] = entry.read(4).to_bytes(4, "big")
+    if len(items.types) > MAX_ITEMS:
         raise too_many("items")
-    _read_extents(data, parts, contents)
-    if b"iref" in parts:
-        _read_references(data, parts[b"iref"], contents)
-    _read_properties(data, parts[b"iprp"], contents)
-    _check_metadata(contents)
-    return contents
+    _read_extents(data, boxes, items)
+    if b"iref" in boxes:
+        _read_references(data, boxes[b"iref"], items)
+    _read_properties(data, boxes[b"iprp"], items)
+    _check_metadata(items)
+    return items
 
 
-def _read_extents(data: bytes, parts: dict[bytes, Span], contents: Contents) -> None:
-    numbers = _Numbers(data, parts[b"iloc"])
-    sizes = numbers.take(2)
-    offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-    wide = numbers.version == 2
+def _read_extents(data: bytes, boxes: dict[bytes, Span], items: Items) -> None:
+    box = _FullBox(data, boxes[b"iloc"])
+    sizes = box.read(2)
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    id_size = 4 if box.version == 2 else 2
     total = count = 0
-    for _ in range(numbers.take(4 if wide else 2)):
-        item = numbers.take(4 if wide else 2)
-        method = numbers.take(2) & 15 if numbers.version else 0
-        numbers.take(2)
-        start = numbers.take(base)
-        spans = contents.extents.setdefault(item, [])
-        for _ in range(numbers.take(2)):
-            numbers.take(index if numbers.version else 0)
-            at, size = start + numbers.take(offset), numbers.take(length)
-            at += parts[b"idat"][0] if method == 1 else 0
+    for _ in range(box.read(id_size)):
+        item = box.read(id_size)
+        method = box.read(2) & 15 if box.version else 0
+        box.read(2)
+        base = box.read(base_size)
+        spans = items.extents.setdefault(item, [])
+        for _ in range(box.read(2)):
+            box.read(index_size if box.version else 0)
+            at, size = base + box.read(offset_size), box.read(length_size)
+            at += boxes[b"idat"][0] if method == 1 else 0
             spans.append((at, min(at + size, len(data)) if size else len(data)))
             count, total = count + 1, total + spans[-1][1] - at
-            if method > 1 or count > 4 * ITEMS or total > 2 * len(data):
+            if method > 1 or count > 4 * MAX_ITEMS or total > 2 * len(data):
                 raise too_many("extents, or the same bytes more often,")
 
 
-def _read_references(data: bytes, span: Span, contents: Contents) -> None:
-    numbers, total = _Numbers(data, span), 0
-    width = 4 if numbers.version else 2
-    for kind, start, end in _boxes(data, numbers.at, numbers.end):
-        reference = _Numbers(data, (start - 4, end))  # these boxes have no version
-        item, count = reference.take(width), reference.take(2)
+def _read_references(data: bytes, span: Span, items: Items) -> None:
+    box, total = _FullBox(data, span), 0
+    id_size = 4 if box.version else 2
+    for kind, start, end in _boxes(data, box.at, box.end):
+        reference = _FullBox(data, (start - 4, end))  # these boxes have neither version nor flags
+        item, count = reference.read(id_size), reference.read(2)
         total += count
-        if total > 4 * ITEMS:
+        if total > 4 * MAX_ITEMS:
             raise too_many("references")
-        contents.references[kind, item] += [reference.take(width) for _ in range(count)]
+        items.references[kind, item] += [reference.read(id_size) for _ in range(count)]
 
 
-def _read_properties(data: bytes, span: Span, contents: Contents) -> None:
+def _read_properties(data: bytes, span: Span, items: Items) -> None:
     properties, total = [], 0
     for kind, start, end in _boxes(data, *span):
         if kind == b"ipco":
-            properties = [(kind, (at, stop)) for kind, at, stop in islice(_boxes(data, start, end), 4 * ITEMS)]
+            properties = [(kind, (at, stop)) for kind, at, stop in islice(_boxes(data, start, end), 4 * MAX_ITEMS)]
     if any(kind == b"iscl" for kind, _ in properties):
         raise UndecodablePicture("the file's picture is put together in a way that is not read here")
     for kind, start, end in _boxes(data, *span):
         if kind != b"ipma":
             continue
-        numbers = _Numbers(data, (start, end))
-        for _ in range(numbers.take(4)):
-            item = numbers.take(4 if numbers.version else 2)
-            for _ in range(numbers.take(1)):
-                place = numbers.take(2) & 0x7FFF if numbers.flags & 1 else numbers.take(1) & 0x7F
+        box = _FullBox(data, (start, end))
+        for _ in range(box.read(4)):
+            item = box.read(4 if box.version else 2)
+            for _ in range(box.read(1)):
+                index = box.read(2) & 0x7FFF if box.flags & 1 else box.read(1) & 0x7F
                 total += 1
-                if total > 16 * ITEMS:
+                if total > 16 * MAX_ITEMS:
                     raise too_many("properties")
-                if 0 < place <= len(properties):
-                    contents.properties[item].append(properties[place - 1])
+                if 0 < index <= len(properties):
+                    items.properties[item].append(properties[index - 1])
 
 
-def _check_metadata(contents: Contents) -> None:
+def _check_metadata(items: Items) -> None:
     attached = 0
-    for item, kind in contents.kinds.items():
-        size = sum(end - start for start, end in contents.extents.get(item, ()))
-        if kind == b"Exif" and size > EXIF:
+    for item, kind in items.types.items():
+        size = _size(items, item)
+        if kind == b"Exif" and size > MAX_EXIF_BYTES:
             raise too_many("EXIF data")
-        attached += size * len(contents.references.get((b"cdsc", item), ()))
-    if attached > METADATA:
+        attached += size * len(items.references.get((b"cdsc", item), ()))
+    if attached > MAX_METADATA_BYTES:
         raise too_many("metadata")

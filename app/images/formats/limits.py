@@ -1,18 +1,18 @@
-"""What no picture has, whatever its format: a file with more is refused before Pillow, which works on it in Python.
+"""Limits that several formats share, and the error for a file that exceeds one.
 
-A few megabytes of empty segments, chunks, scans or strips would otherwise be seconds of work and hundreds of
-megabytes. The limits here and beside each format are far beyond what programs write; each is a fraction of a second.
+Pillow processes a file's parts in Python. A few megabytes of empty segments, chunks, scans or strips would take it
+seconds and hundreds of megabytes. The limits here, and those in the module of each format, are far above what programs
+write. A file within them takes a fraction of a second.
 """
 
 from app.errors import UndecodablePicture
 
-PARTS = 16_384
-"""A PNG's or WebP's chunks (32 MB in pieces of 2 kB), and a JPEG's segments."""
+MAX_PARTS = 16_384
+"""Chunks of a PNG or WebP (32 MB in chunks of 2 kB), segments of a JPEG, or boxes of an AVIF or HEIC."""
 
-EXIF = 256 * 1024
-"""Bytes of EXIF data."""
+MAX_EXIF_BYTES = 256 * 1024
 
 
-def too_many(what: str) -> UndecodablePicture:
-    """The error for more of it than any picture has."""
-    return UndecodablePicture(f"the file has more {what} than any picture")
+def too_many(parts: str) -> UndecodablePicture:
+    """The error for a file with more of these parts than any picture has."""
+    return UndecodablePicture(f"the file has more {parts} than any picture")

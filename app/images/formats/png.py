@@ -1,9 +1,9 @@
-"""A PNG's chunks."""
+"""Structural check of a PNG: counts its chunks."""
 
-from app.images.formats.limits import EXIF, PARTS, too_many
+from app.images.formats.limits import MAX_EXIF_BYTES, MAX_PARTS, too_many
 
-COMPRESSED = 128
-"""A PNG's compressed texts and profiles, of which each may become a megabyte."""
+MAX_COMPRESSED_CHUNKS = 128
+"""Compressed texts and color profiles. Each may decompress to a megabyte."""
 
 
 def check(data: bytes) -> None:
@@ -18,6 +18,6 @@ def check(data: bytes) -> None:
             compressed += 1
         if kind == b"eXIf" or data.startswith(b"Raw profile type exif", at + 8):
             exif += length
-        if parts > PARTS or compressed > COMPRESSED or exif > EXIF:
+        if parts > MAX_PARTS or compressed > MAX_COMPRESSED_CHUNKS or exif > MAX_EXIF_BYTES:
             raise too_many("chunks or longer EXIF data")
         at += 12 + length

@@ -1,37 +1,59 @@
-"""A TIFF's directories, their tags, and how many strips and numbers those announce."""
+"""Structural check of a TIFF: counts the tags in its directories, and the strips and numbers that the tags announce."""
 
 import struct
+from collections.abc import Iterator
 
 from app.errors import UndecodablePicture
 from app.images.formats.limits import too_many
 
-TAGS, STRIPS, NUMBERS, FRACTIONS = 1024, 32_768, 262_144, 4_096
-"""A TIFF's tags, its strips or tiles, and the numbers and fractions in all its other tags."""
+MAX_TAGS, MAX_STRIPS, MAX_NUMBERS, MAX_FRACTIONS = 1024, 32_768, 262_144, 4_096
+"""Tags, strips or tiles, and the numbers and fractions in all other tags."""
 
 STRIP_TAGS, LENGTH_TAGS = (273, 279, 324, 325), (279, 325)
-"""Where they are and how long; a strip's bytes are read again for each that says it has them."""
+"""Tags with the offsets and lengths of strips or tiles. Bytes that several strips share are read for each of them."""
 
-TEXTS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 333, 337)
-"""Among a TIFF's own tags, to 346, those that may be long; those beyond are other programs', and kept as they are."""
+TEXT_TAGS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 333, 337)
+"""Tags up to LAST_TIFF_TAG that may be long."""
 
-SUB_DIRECTORIES = (34665, 34853, 40965)
-"""Tags with EXIF's, GPS' and interoperability's own tags."""
+LAST_TIFF_TAG = 346
+"""The last tag of TIFF itself. Later tags are those of other programs; Pillow keeps their bytes as they are."""
 
-INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q"}
-"""A TIFF's types that can say where something is."""
+DIRECTORY_TAGS = (34665, 34853, 40965)
+"""Tags with the offset of another directory: EXIF, GPS and interoperability."""
+
+INTEGER_TYPES = {3: "H", 4: "L", 13: "L", 16: "Q"}
+"""Types of a tag that may hold offsets and lengths, and their format characters for struct."""
+
+BYTE_TYPES, FRACTION_TYPES = (1, 2, 6, 7), (5, 10)
 
 
 def check(data: bytes) -> None:
-    """Raises UndecodablePicture for more tags, strips or numbers than any picture has, and any error for damage.
-
-    Goes through the first picture's directory and those it leads to, as Pillow finds them.
-    """
+    """Raises UndecodablePicture for more tags, strips or numbers than any picture has, and any error for damage."""
     if data.startswith(b"MM\0+"):
         raise UndecodablePicture("a BigTIFF with the highest byte first cannot be read")
     order, big = "<" if data.startswith(b"II") else ">", data[2] == 43
+    strips = strip_bytes = numbers = fractions = 0
+    for tag, kind, count, at in _entries(data, order, big):
+        if tag in STRIP_TAGS:
+            strips = max(strips, count)
+            if tag in LENGTH_TAGS and count <= MAX_STRIPS:
+                strip_bytes += _sum(data, order + f"{count}{INTEGER_TYPES[kind]}", at, big)
+        elif kind in FRACTION_TYPES:
+            fractions += count
+        elif kind not in BYTE_TYPES or (tag <= LAST_TIFF_TAG and tag not in TEXT_TAGS):
+            numbers += count
+        if strip_bytes > 2 * len(data) or strips > MAX_STRIPS or numbers > MAX_NUMBERS or fractions > MAX_FRACTIONS:
+            raise too_many("strips, or numbers in its tags,")
+
+
+def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, type, number of values and offset of the value of each entry.
+
+    The entries are those of the first picture's directory and of the directories that its tags point to, as in Pillow.
+    """
     entry, number = struct.Struct(order + ("HHQ" if big else "HHL")), order + ("Q" if big else "H")
     directories, seen = [struct.unpack_from(order + ("Q" if big else "L"), data, 8 if big else 4)[0]], set[int]()
-    tags = strips = lengths = numbers = fractions = 0
+    tags, width = 0, entry.size + (8 if big else 4)
     while directories:
         at = directories.pop()
         if at in seen or at + 8 > len(data):
@@ -39,27 +61,17 @@ def check(data: bytes) -> None:
         seen.add(at)
         (count,) = struct.unpack_from(number, data, at)
         tags += count
-        if tags > TAGS:
+        if tags > MAX_TAGS:
             raise too_many("tags")
-        width = entry.size + (8 if big else 4)
         for place in range(at + struct.calcsize(number), len(data) - width + 1, width)[:count]:
             tag, kind, values = entry.unpack_from(data, place)
-            if tag in SUB_DIRECTORIES and kind in INTEGERS:
-                directories.append(struct.unpack_from(order + INTEGERS[kind], data, place + entry.size)[0])
-            if tag in STRIP_TAGS:
-                strips = max(strips, values)
-                if tag in LENGTH_TAGS and values <= STRIPS:
-                    lengths += _sum(data, order + f"{values}{INTEGERS[kind]}", place + entry.size, big)
-            elif kind in (5, 10):
-                fractions += values
-            elif kind not in (1, 2, 6, 7) or (tag <= 346 and tag not in TEXTS):
-                numbers += values
-        if lengths > 2 * len(data) or strips > STRIPS or numbers > NUMBERS or fractions > FRACTIONS:
-            raise too_many("strips, or numbers in its tags,")
+            if tag in DIRECTORY_TAGS and kind in INTEGER_TYPES:
+                directories.append(struct.unpack_from(order + INTEGER_TYPES[kind], data, place + entry.size)[0])
+            yield tag, kind, values, place + entry.size
 
 
 def _sum(data: bytes, numbers: str, at: int, big: bool) -> int:
-    """Of a tag's numbers, which are in its entry where they have room there; 0 for what is not in the file."""
+    """The sum of a tag's numbers, which are in its entry if they fit there. 0 if they are outside the file."""
     if struct.calcsize(numbers) > (8 if big else 4):
         (at,) = struct.unpack_from(numbers[0] + ("Q" if big else "L"), data, at)
     return sum(struct.unpack_from(numbers, data, at)) if at + struct.calcsize(numbers) <= len(data) else 0
