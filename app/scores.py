@@ -1,7 +1,7 @@
 """Engine → what is said about each picture, with a server around it or without."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.engine import Engine
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
-from model.outliers import clearly_known
+from model.outliers import NEAR, best_turn
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,18 @@ class Scores:
     maps: NDArray[np.float32]
     """[classes,3,3], a view into the batch's: class activation maps, as in app.engine.Outputs."""
     ood_score: float | None
-    """Higher is stranger; None, and so the next, where the checkpoint has no detector."""
+    """Higher is stranger; None, and so the next two, where the checkpoint has no detector."""
+    excess: float | None
+    """The score less the engine's threshold."""
     out_of_distribution: bool | None
-    """Whether the score is above the engine's threshold."""
-    clearly_known: bool
-    """Whether it is far below, and the answer a confident one."""
+    """Whether that is above 0; of a picture that was turned, as `righted` has it."""
     version: str
     """Of the checkpoint that says it."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the picture is out of distribution or nearly so: to be looked at in its other quarter turns."""
+        return self.excess is not None and self.excess > -NEAR
 
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
@@ -42,11 +47,10 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
     if strange is None or threshold is None:
-        return [Scores(*part, None, None, False, checkpoint.version) for part in parts]
-    clear = clearly_known(rows, strange, threshold)
+        return [Scores(*part, None, None, None, checkpoint.version) for part in parts]
     return [
-        Scores(*part, found, found > threshold, known, checkpoint.version)
-        for part, found, known in zip(parts, strange.tolist(), clear.tolist(), strict=True)
+        Scores(*part, found, found - threshold, found > threshold, checkpoint.version)
+        for part, found in zip(parts, strange.tolist(), strict=True)
     ]
 
 
@@ -56,9 +60,14 @@ def turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 def righted(scores: Scores, turned: Sequence[Scores]) -> tuple[Scores, int]:
-    """Of a strange picture the scores by which to answer, and the degrees by which it is turned for that.
+    """Of a doubtful picture the scores by which to answer, and the degrees by which it is turned for that.
 
-    `turned` are those of its `turns`; the least strange is taken if that is clearly a garment.
+    `turned` are those of its `turns`; model.outliers.best_turn chooses. Without a detector in one, as it lies.
     """
-    least, degrees = min(zip(turned, (90, 180, 270), strict=True), key=lambda entry: entry[0].ood_score or 0.0)
-    return (least, degrees) if least.clearly_known else (scores, 0)
+    looks = [scores, *turned]
+    excess = [[look.excess] for look in looks if look.excess is not None]
+    if len(excess) < len(looks):
+        return scores, 0
+    confidence = [[look.probabilities.max()] for look in looks]
+    ((turn,), (strange,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
+    return replace(looks[turn], out_of_distribution=bool(strange)), 90 * int(turn)

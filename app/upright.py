@@ -1,4 +1,4 @@
-"""A picture that looks like no garment is looked at in its other quarter turns too: one more batch for such pictures.
+"""A picture that looks like no garment, or nearly so, is looked at in its other quarter turns too: one more batch.
 
 Messengers strip the EXIF data that says which side is up.
 """
@@ -25,15 +25,15 @@ async def submit_upright(
     """
     outcomes = await batcher.submit(pixels, deadline)
     degrees = [0] * len(outcomes)
-    strange = [
+    doubtful = [
         (i, outcome)
         for i, outcome in enumerate(outcomes)
-        if may_turn[i] and isinstance(outcome, Answer) and outcome.result.out_of_distribution
+        if may_turn[i] and isinstance(outcome, Answer) and outcome.result.doubtful
     ]
-    if strange:
+    if doubtful:
         with contextlib.suppress(ServiceError):
-            turned = iter(await batcher.submit([turn for i, _ in strange for turn in turns(pixels[i])], deadline))
-            for i, outcome in strange:
+            turned = iter(await batcher.submit([turn for i, _ in doubtful for turn in turns(pixels[i])], deadline))
+            for i, outcome in doubtful:
                 outcomes[i], degrees[i] = _best(outcome, [next(turned), next(turned), next(turned)])
     return list(zip(outcomes, degrees, strict=True))
 

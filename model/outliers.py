@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 KEPT = 0.955
 """Share of the validation pictures that stay below an export's threshold: 95 %, and room for another CPU's rounding."""
 
-CLEARLY, CONFIDENT = 2.0, 0.85
-"""How far below the threshold the score of a turned picture is to be, and the likeliest class's probability."""
+NEAR = 1.0
+"""A picture whose score is less than this below the threshold, or above it, is looked at in its other turns too."""
+
+CLEARLY = 2.0
+"""How far below the threshold the score of a turn is to be for it to be answered."""
+
+CONFIDENT = 0.93
+"""Its likeliest class's probability from which on it is not called out of distribution any more."""
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +58,15 @@ def threshold(scores: Floats, kept: float = KEPT) -> float:
     return float(np.sort(scores)[max(0, int(np.ceil(kept * len(scores))) - 1)])
 
 
-def clearly_known(probabilities: Floats, scores: Floats, limit: float) -> NDArray[np.bool_]:
-    """[n,classes] and [n] → which of n pictures are garments with little doubt, [n]."""
-    clear: NDArray[np.bool_] = (scores < limit - CLEARLY) & (probabilities.max(axis=1) >= CONFIDENT)
-    return clear
+def best_turn(excess: Floats, confidence: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Of n pictures that are at least NEAR: how many quarter turns to answer by, and which are strange all the same.
+
+    Both [4,n], by quarter turns, 0 first: the scores less the threshold, and the likeliest class's probability. The
+    least strange turn is taken if it is CLEARLY a garment. It is flagged unless its class is CONFIDENT: as the picture
+    lies it is strange or nearly so. Otherwise the picture stays as it is. → int64 [n], bool [n].
+    """
+    least = 1 + excess[1:].argmin(axis=0)
+    pictures = np.arange(len(least))
+    turned = excess[least, pictures] < -CLEARLY
+    strange = np.where(turned, confidence[least, pictures] < CONFIDENT, excess[0] > 0)
+    return np.where(turned, least, 0), strange

@@ -26,8 +26,8 @@ Pixels = NDArray[np.uint8]
 SURE = 0.8
 """Of an answer: from here on nobody looks twice."""
 
-Known = dict[bytes, tuple[NDArray[np.float32], bool]]
-"""Probabilities of every picture that the network has seen and whether it was flagged, by the picture's hash."""
+Known = dict[bytes, tuple[NDArray[np.float32], float]]
+"""Probabilities of every picture that the network has seen, and its score less the threshold, by the picture's hash."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def _answers(served: Served, pictures: Sequence[Pixels], known: Known) -> Answer
     new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}
     if new:
         answers = served.answers(served.run(np.stack(list(new.values()))))
-        marks = [False] * len(new) if answers.flagged is None else answers.flagged.tolist()
-        known.update(zip(new, zip(answers.probabilities, marks, strict=True), strict=True))
+        excess = [0.0] * len(new) if answers.excess is None else answers.excess.tolist()
+        known.update(zip(new, zip(answers.probabilities, excess, strict=True), strict=True))
     found = [known[key] for key in keys]
-    flagged = None if served.threshold is None else np.array([mark for _, mark in found])
-    return Answers(np.stack([row for row, _ in found]), flagged, None)
+    rows, scores = np.stack([row for row, _ in found]), np.array([score for _, score in found], np.float32)
+    return Answers(rows, None, None) if served.threshold is None else Answers(rows, scores > 0, scores)
 
 
 def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, graph_file
 from model.exported import Export, ExportError
 from model.labels import probabilities
-from model.outliers import Detector, clearly_known
+from model.outliers import NEAR, Detector, best_turn
 from model.predict import Outputs, Run, runner
 
 
@@ -21,8 +21,8 @@ class Answers(NamedTuple):
     """[n,classes]."""
     flagged: NDArray[np.bool_] | None
     """[n], out of distribution; None where nothing can tell."""
-    clear: NDArray[np.float32] | None
-    """[n], the score where the picture is clearly a garment, elsewhere infinite; None as above."""
+    excess: NDArray[np.float32] | None
+    """[n], the score less the threshold, of the picture as it lies; None as above."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,23 @@ class Served:
         found = probabilities(outputs.logits, self.temperature, self.smoothing)
         if self.detector is None or self.threshold is None:
             return Answers(found, None, None)
-        scores = self.detector.score(*outputs)
-        clear = clearly_known(found, scores, self.threshold)
-        return Answers(found, scores > self.threshold, np.where(clear, scores, np.float32(np.inf)))
+        excess = self.detector.score(*outputs) - self.threshold
+        return Answers(found, excess > 0, excess)
 
     def righted(self, pixels: NDArray[np.uint8], answers: Answers) -> Answers:
-        """What it says of pictures [n,96,96] once those that look strange may be turned by quarters."""
-        if answers.flagged is None or not answers.flagged.any():
+        """What it says of pictures [n,96,96] once those that look strange, or nearly so, may be turned by quarters."""
+        if answers.flagged is None or answers.excess is None:
             return answers
-        (strange,) = answers.flagged.nonzero()
-        turned = [self.answers(self.run(np.ascontiguousarray(np.rot90(pixels[strange], k, (1, 2))))) for k in (1, 2, 3)]
-        scores = np.stack([each.clear for each in turned if each.clear is not None])
-        best, known = scores.argmin(0), np.isfinite(scores.min(0))
-        found, flagged = answers.probabilities.copy(), answers.flagged.copy()
-        chosen = np.stack([each.probabilities for each in turned])[best, np.arange(len(strange))]
-        found[strange[known]], flagged[strange[known]] = chosen[known], False
-        return Answers(found, flagged, answers.clear)
+        (near,) = (answers.excess > -NEAR).nonzero()
+        if not len(near):
+            return answers
+        turned = [self.answers(self.run(np.ascontiguousarray(np.rot90(pixels[near], k, (1, 2))))) for k in (1, 2, 3)]
+        found = np.stack([answers.probabilities[near], *(each.probabilities for each in turned)])
+        excess = [answers.excess[near], *(each.excess for each in turned if each.excess is not None)]
+        best, strange = best_turn(np.stack(excess), found.max(2))
+        rows, flagged = answers.probabilities.copy(), answers.flagged.copy()
+        rows[near], flagged[near] = found[best, np.arange(len(near))], strange
+        return Answers(rows, flagged, answers.excess)
 
 
 def ways(checkpoint: Checkpoint) -> list[Served]:

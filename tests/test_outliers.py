@@ -7,7 +7,7 @@ from model import exposure, judges, strangers, variants
 from model.checkpoint import Checkpoint
 from model.comparison import auroc
 from model.data import Dataset
-from model.outliers import KEPT, energy, threshold
+from model.outliers import CLEARLY, CONFIDENT, KEPT, NEAR, best_turn, energy, threshold
 from model.predict import Outputs, prepared, runner, serving_pixels
 
 
@@ -20,6 +20,25 @@ def test_the_threshold_keeps_95_percent(n: int) -> None:
 
 def test_energy_of_large_logits_is_finite() -> None:
     assert energy(np.array([[1000.0, 0.0], [0.0, 0.0]], np.float32)) == pytest.approx([-1000.0, -np.log(2)])
+
+
+def test_the_turn_to_answer_by() -> None:
+    clear, unclear = -CLEARLY - 0.5, -CLEARLY + 0.5
+    excess = np.array(
+        [
+            [5, clear, clear - 1, 5],  # the least strange of two
+            [5, 5, 5, clear],  # not sure of its class
+            [5, 5, unclear, 5],
+            [-NEAR / 2, 5, clear, 5],
+            [-NEAR / 2, 5, unclear, 5],
+        ],
+        np.float32,
+    ).T
+    confidence = np.full_like(excess, CONFIDENT)
+    confidence[3, 1] -= 0.01
+    turn, strange = best_turn(excess, confidence)
+    assert turn.tolist() == [2, 3, 0, 2, 0]
+    assert strange.tolist() == [False, True, True, False, False]
 
 
 def test_auroc_by_hand() -> None:

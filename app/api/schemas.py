@@ -18,8 +18,8 @@ class Options(BaseModel):
     background: Ground = Field("auto", description="What is behind the garment, for photo; auto: by the border")
     rotation: Rotation = Field(
         "auto",
-        description="auto: where the picture looks like no garment and one of its quarter turns clearly does, that one "
-        "is answered, with mode=auto; 0: never",
+        description="auto: where the picture looks like no garment, or nearly so, and one of its quarter turns clearly "
+        "is one, that one is answered, with mode=auto; 0: never",
     )
 
 

@@ -94,12 +94,12 @@ def classify_files(
 
 
 def _scores(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8], mode: Mode) -> list[Turned]:
-    """As the service has them: what looks strange may be turned by quarters."""
+    """As the service has them: what looks strange, or nearly so, may be turned by quarters."""
     found = [(scores, 0) for scores in score(engine, checkpoint, pixels)]
-    strange = [i for i, (scores, _) in enumerate(found) if scores.out_of_distribution] if mode == "auto" else []
-    if strange:
-        turned = iter(score(engine, checkpoint, np.stack([turn for i in strange for turn in turns(pixels[i])])))
-        for i in strange:
+    doubtful = [i for i, (scores, _) in enumerate(found) if scores.doubtful] if mode == "auto" else []
+    if doubtful:
+        turned = iter(score(engine, checkpoint, np.stack([turn for i in doubtful for turn in turns(pixels[i])])))
+        for i in doubtful:
             found[i] = righted(found[i][0], [next(turned), next(turned), next(turned)])
     return found
 
