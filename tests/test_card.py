@@ -50,8 +50,8 @@ def test_what_is_around_a_picture_costs_little(figures: dict) -> None:
     rows = {row["recipe"]: row for row in figures["robustness"]["rows"]}
     around = [name for name in {**PADDED, **PLOTTED} if "viridis" not in name]
     assert [name for name in around if rows[name]["auto"] < rows["not padded"]["auto"] - 0.03] == []
-    upright = rows["28×28, as it is"]["misled"]
-    assert [name for name in TURNED if rows[name]["misled"] > upright + 0.015] == []
+    assert [name for name in TURNED if rows[name]["misled"] > 0.02] == []
+    assert [name for name in TURNED if rows[name]["auto"] < 0.83] == []
 
 
 def test_the_detector_is_the_best_way_on_families_it_has_not_seen(figures: dict) -> None:

@@ -8,7 +8,7 @@ from model.checkpoint import Checkpoint
 from model.data import Dataset
 from model.evaluate import outlier_sets
 from model.evaluate.detector_comparison import auroc
-from model.ood_detector import KEPT, energy, threshold
+from model.ood_detector import KEPT, TURN_ACCEPTED_BELOW, TURN_CONFIDENCE, best_turn, energy, threshold
 from model.predict import Outputs, load_predictor, preprocess_all, serving_pixels
 from model.synthetic import outliers, variants
 
@@ -22,6 +22,23 @@ def test_the_threshold_keeps_95_percent(n: int) -> None:
 
 def test_energy_of_large_logits_is_finite() -> None:
     assert energy(np.array([[1000.0, 0.0], [0.0, 0.0]], np.float32)) == pytest.approx([-1000.0, -np.log(2)])
+
+
+def test_the_turn_that_is_answered() -> None:
+    clear, unclear = -TURN_ACCEPTED_BELOW - 0.5, -TURN_ACCEPTED_BELOW + 0.5
+    excess = np.array(
+        [
+            [5, clear, clear - 1, 5],  # the lower score of two
+            [5, 5, 5, clear],  # accepted, but with a low probability
+            [5, 5, unclear, 5],  # not accepted
+        ],
+        np.float32,
+    ).T
+    confidence = np.full_like(excess, TURN_CONFIDENCE)
+    confidence[3, 1] -= 0.01
+    turn, out_of_distribution = best_turn(excess, confidence)
+    assert turn.tolist() == [2, 3, 0]
+    assert out_of_distribution.tolist() == [False, True, True]
 
 
 def test_auroc_by_hand() -> None:

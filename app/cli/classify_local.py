@@ -21,7 +21,7 @@ from app.errors import ServiceError
 from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
-from app.inference.scores import Scores, righted, score, turns
+from app.inference.scores import Scores, choose_turn, quarter_turns, score
 from model.checkpoint import Checkpoint
 from model.preprocess import SIZE, BackgroundOption, Mode
 
@@ -141,11 +141,11 @@ def _classify_batch(engine: Engine, checkpoint: Checkpoint, batch: DecodedBatch,
 def _rotated_scores(
     engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8], mode: Mode
 ) -> list[RotatedScores]:
-    """Scores each picture as the service does: an out-of-distribution picture is also tried in its quarter turns."""
+    """Scores each picture as the service does: a picture unlike a garment is also tried in its quarter turns."""
     results = [(scores, 0) for scores in score(engine, checkpoint, pixels)]
-    outliers = [i for i, (scores, _) in enumerate(results) if scores.out_of_distribution] if mode == "auto" else []
-    if outliers:
-        turned = iter(score(engine, checkpoint, np.stack([turn for i in outliers for turn in turns(pixels[i])])))
-        for i in outliers:
-            results[i] = righted(results[i][0], [next(turned), next(turned), next(turned)])
+    unclear = [i for i, (scores, _) in enumerate(results) if scores.needs_rotation_check] if mode == "auto" else []
+    if unclear:
+        turned = iter(score(engine, checkpoint, np.stack([turn for i in unclear for turn in quarter_turns(pixels[i])])))
+        for i in unclear:
+            results[i] = choose_turn(results[i][0], [next(turned), next(turned), next(turned)])
     return results

@@ -25,7 +25,7 @@ from app.inference.engines.base import Engine, ahead, lanes
 from app.inference.engines.batch_size import useful_batch_size, warm_up
 from app.inference.loop_throttle import LoopThrottle
 from app.inference.model_handle import ModelHandle
-from app.inference.quarter_turns import submit_upright
+from app.inference.quarter_turns import submit_with_quarter_turns
 from app.inference.scores import Scores, score
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ class Classifier:
         with self.admission.admit(1):
             prepared = await self._prepare(data, mode, background, deadline)
             may_turn = [mode == rotation == "auto"]
-            ((outcome, degrees),) = await submit_upright(
+            ((outcome, degrees),) = await submit_with_quarter_turns(
                 self.batcher, [prepared.preprocessed.pixels], deadline, may_turn
             )
         prediction = self._prediction(prepared, outcome, degrees)
@@ -136,7 +136,7 @@ class Classifier:
             )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
             may_turn = [mode == rotation == "auto"] * len(usable)
-            outcomes = iter(await submit_upright(self.batcher, usable, deadline, may_turn))
+            outcomes = iter(await submit_with_quarter_turns(self.batcher, usable, deadline, may_turn))
         return [
             entry if isinstance(entry, ServiceError) else self._prediction(entry, *next(outcomes)) for entry in prepared
         ]
@@ -151,7 +151,9 @@ class Classifier:
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
             may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
-            outcomes = [outcome for outcome, _ in await submit_upright(self.batcher, pixels, deadline, may_turn)]
+            outcomes = [
+                outcome for outcome, _ in await submit_with_quarter_turns(self.batcher, pixels, deadline, may_turn)
+            ]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
         asyncio.get_running_loop().call_soon(self._count_all, answers)  # after the response has been sent
         return [answer.result for answer in answers]

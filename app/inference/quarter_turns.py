@@ -1,6 +1,6 @@
-"""A picture that looks like no garment is looked at in its other quarter turns too: one more batch for such pictures.
+"""Tries a picture that looks like no garment in its other quarter turns, in one more batch.
 
-Messengers strip the EXIF data that says which side is up.
+Messengers remove the EXIF data that says which side of a photo is up.
 """
 
 import contextlib
@@ -12,39 +12,40 @@ from numpy.typing import NDArray
 from app.errors import ServiceError
 from app.inference.batching.batcher import Batcher
 from app.inference.batching.requests import Answer, Outcome
-from app.inference.scores import Scores, righted, turns
+from app.inference.scores import Scores, choose_turn, quarter_turns
 
 Pixels = NDArray[np.uint8]
 
 
-async def submit_upright(
+async def submit_with_quarter_turns(
     batcher: Batcher[Scores], pixels: Sequence[Pixels] | Pixels, deadline: float, may_turn: Sequence[bool]
 ) -> list[tuple[Outcome[Scores], int]]:
-    """As Batcher.submit, each outcome with the degrees by which its picture was turned for it, counter-clockwise.
+    """As Batcher.submit. With each outcome come the degrees by which its picture was rotated, counter-clockwise.
 
-    `may_turn` says of each picture whether it may be. Where the other batch fails, the first one's answers stay.
+    `may_turn` says for each picture whether it may be rotated. If the second batch fails, the first answers stay.
     """
     outcomes = await batcher.submit(pixels, deadline)
     degrees = [0] * len(outcomes)
-    strange = [
+    unclear = [
         (i, outcome)
         for i, outcome in enumerate(outcomes)
-        if may_turn[i] and isinstance(outcome, Answer) and outcome.result.out_of_distribution
+        if may_turn[i] and isinstance(outcome, Answer) and outcome.result.needs_rotation_check
     ]
-    if strange:
+    if unclear:
+        turned = [turn for i, _ in unclear for turn in quarter_turns(pixels[i])]
         with contextlib.suppress(ServiceError):
-            turned = iter(await batcher.submit([turn for i, _ in strange for turn in turns(pixels[i])], deadline))
-            for i, outcome in strange:
-                outcomes[i], degrees[i] = _best(outcome, [next(turned), next(turned), next(turned)])
+            found = iter(await batcher.submit(turned, deadline, first=True))
+            for i, outcome in unclear:
+                outcomes[i], degrees[i] = _choose(outcome, [next(found), next(found), next(found)])
     return list(zip(outcomes, degrees, strict=True))
 
 
-def _best(answer: Answer[Scores], turned: Sequence[Outcome[Scores]]) -> tuple[Answer[Scores], int]:
-    """The answer to give; its times are those of both batches."""
-    others = [other for other in turned if isinstance(other, Answer)]
-    if len(others) < len(turned):
+def _choose(answer: Answer[Scores], rotated: Sequence[Outcome[Scores]]) -> tuple[Answer[Scores], int]:
+    """The best answer. Its times are the sums over both batches."""
+    others = [other for other in rotated if isinstance(other, Answer)]
+    if len(others) < len(rotated):
         return answer, 0
-    result, degrees = righted(answer.result, [other.result for other in others])
+    result, degrees = choose_turn(answer.result, [other.result for other in others])
     queued = answer.queued + max(other.queued for other in others)
     inference = answer.inference + max(other.inference for other in others)
     return Answer(result, answer.batch_size, queued, inference), degrees

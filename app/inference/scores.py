@@ -1,7 +1,7 @@
 """Engine outputs → probabilities and out-of-distribution score of each picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.inference.engines.base import Engine
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
-from model.ood_detector import clearly_known
+from model.ood_detector import ROTATION_CHECK_EXCESS, best_turn
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,17 @@ class Scores:
     """[classes,3,3], class activation maps: a view into the batch's array."""
     ood_score: float | None
     """Higher is less like the training data; None if the checkpoint has no detector."""
+    ood_excess: float | None
+    """`ood_score` minus the engine's threshold; None if there is no score."""
     out_of_distribution: bool | None
-    """Whether `ood_score` is above the engine's threshold; None if there is no score."""
-    clearly_known: bool
-    """Whether `ood_score` is far below the threshold and the most likely class has a high probability."""
+    """Whether `ood_excess` is above 0, or as `choose_turn` decides; None if there is no score."""
     version: str
     """The checkpoint's version."""
+
+    @property
+    def needs_rotation_check(self) -> bool:
+        """Whether the picture is so unlike a garment that it should be tried in its other quarter turns."""
+        return self.ood_excess is not None and self.ood_excess > ROTATION_CHECK_EXCESS
 
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
@@ -42,23 +47,27 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
     if ood_scores is None or threshold is None:
-        return [Scores(*part, None, None, False, checkpoint.version) for part in parts]
-    known = clearly_known(rows, ood_scores, threshold)
+        return [Scores(*part, None, None, None, checkpoint.version) for part in parts]
     return [
-        Scores(*part, ood_score, ood_score > threshold, is_known, checkpoint.version)
-        for part, ood_score, is_known in zip(parts, ood_scores.tolist(), known.tolist(), strict=True)
+        Scores(*part, ood_score, ood_score - threshold, ood_score > threshold, checkpoint.version)
+        for part, ood_score in zip(parts, ood_scores.tolist(), strict=True)
     ]
 
 
-def turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """A picture [96,96] turned by 90, 180 and 270° counter-clockwise."""
+def quarter_turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A picture [96,96] rotated by 90, 180 and 270° counter-clockwise."""
     return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
 
 
-def righted(scores: Scores, turned: Sequence[Scores]) -> tuple[Scores, int]:
-    """Of a strange picture the scores by which to answer, and the degrees by which it is turned for that.
+def choose_turn(scores: Scores, rotated: Sequence[Scores]) -> tuple[Scores, int]:
+    """The scores to answer with, and the degrees by which the picture is rotated for them, counter-clockwise.
 
-    `turned` are those of its `turns`; the least strange is taken if that is clearly a garment.
+    `rotated` are the scores of its `quarter_turns`. model.ood_detector.best_turn makes the choice.
     """
-    least, degrees = min(zip(turned, (90, 180, 270), strict=True), key=lambda entry: entry[0].ood_score or 0.0)
-    return (least, degrees) if least.clearly_known else (scores, 0)
+    candidates = [scores, *rotated]
+    excess = [[candidate.ood_excess] for candidate in candidates if candidate.ood_excess is not None]
+    if len(excess) < len(candidates):
+        return scores, 0
+    confidence = [[candidate.probabilities.max()] for candidate in candidates]
+    ((turn,), (strange,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
+    return replace(candidates[turn], out_of_distribution=bool(strange)), 90 * int(turn)

@@ -25,8 +25,8 @@ Pixels = NDArray[np.uint8]
 CONFIDENT = 0.8
 """A wrong answer with a higher confidence misleads, unless it is flagged."""
 
-Cache = dict[bytes, tuple[NDArray[np.float32], bool]]
-"""Probabilities and whether flagged, by the hash of the network's input; many recipes give identical inputs."""
+Cache = dict[bytes, tuple[NDArray[np.float32], float]]
+"""Probabilities and the score minus the threshold, by the hash of the network's input; many inputs are identical."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,15 @@ def _predict(model: ServedModel, pictures: Sequence[Pixels], cache: Cache) -> Pr
     new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in cache}
     if new:
         predictions = model.predictions(model.run(np.stack(list(new.values()))))
-        flags = [False] * len(new) if predictions.flagged is None else predictions.flagged.tolist()
-        cache.update(zip(new, zip(predictions.probabilities, flags, strict=True), strict=True))
+        scores = [0.0] * len(new) if predictions.excess is None else predictions.excess.tolist()
+        cache.update(zip(new, zip(predictions.probabilities, scores, strict=True), strict=True))
     found = [cache[key] for key in keys]
-    flagged = None if model.threshold is None else np.array([flag for _, flag in found])
-    return Predictions(np.stack([probabilities for probabilities, _ in found]), flagged, None)
+    probabilities, excess = np.stack([row for row, _ in found]), np.array([score for _, score in found], np.float32)
+    return (
+        Predictions(probabilities, None, None)
+        if model.threshold is None
+        else Predictions(probabilities, excess > 0, excess)
+    )
 
 
 def _accuracy(predictions: Predictions, labels: NDArray[np.int64]) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, graph_file
 from model.export.manifest import Export, ExportError
 from model.labels import probabilities
-from model.ood_detector import Detector, clearly_known
+from model.ood_detector import ROTATION_CHECK_EXCESS, Detector, best_turn
 from model.predict import Outputs, Predictor, load_predictor
 
 
@@ -21,8 +21,8 @@ class Predictions(NamedTuple):
     """[n,classes]."""
     flagged: NDArray[np.bool_] | None
     """[n], whether it is called out of distribution; None without a detector."""
-    clear_scores: NDArray[np.float32] | None
-    """[n], the out-of-distribution score of a picture that is clearly a garment, else inf; None without a detector."""
+    excess: NDArray[np.float32] | None
+    """[n], the out-of-distribution score minus the threshold; None without a detector."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,24 @@ class ServedModel:
         found = probabilities(outputs.logits, self.temperature, self.smoothing)
         if self.detector is None or self.threshold is None:
             return Predictions(found, None, None)
-        scores = self.detector.score(*outputs)
-        clear = clearly_known(found, scores, self.threshold)
-        return Predictions(found, scores > self.threshold, np.where(clear, scores, np.float32(np.inf)))
+        excess = self.detector.score(*outputs) - self.threshold
+        return Predictions(found, excess > 0, excess)
 
     def correct_quarter_turns(self, pixels: NDArray[np.uint8], predictions: Predictions) -> Predictions:
-        """Retries flagged pictures, uint8 [n,96,96], in their three other quarter turns, as the service does.
-
-        A turn replaces the prediction if the picture is then clearly a garment; the lowest score wins.
-        """
-        if predictions.flagged is None or not predictions.flagged.any():
+        """Tries pictures, uint8 [n,96,96], in their other quarter turns where the service does."""
+        if predictions.flagged is None or predictions.excess is None:
             return predictions
-        (retried,) = predictions.flagged.nonzero()
-        turned = [np.ascontiguousarray(np.rot90(pixels[retried], k, (1, 2))) for k in (1, 2, 3)]
+        (unclear,) = (predictions.excess > ROTATION_CHECK_EXCESS).nonzero()
+        if not len(unclear):
+            return predictions
+        turned = [np.ascontiguousarray(np.rot90(pixels[unclear], k, (1, 2))) for k in (1, 2, 3)]
         turns = [self.predictions(self.run(pictures)) for pictures in turned]
-        scores = np.stack([turn.clear_scores for turn in turns if turn.clear_scores is not None])
-        best, accepted = scores.argmin(0), np.isfinite(scores.min(0))
-        found, flagged = predictions.probabilities.copy(), predictions.flagged.copy()
-        chosen = np.stack([turn.probabilities for turn in turns])[best, np.arange(len(retried))]
-        found[retried[accepted]], flagged[retried[accepted]] = chosen[accepted], False
-        return Predictions(found, flagged, predictions.clear_scores)
+        found = np.stack([predictions.probabilities[unclear], *(turn.probabilities for turn in turns)])
+        excess = [predictions.excess[unclear], *(turn.excess for turn in turns if turn.excess is not None)]
+        best, out_of_distribution = best_turn(np.stack(excess), found.max(2))
+        answers, flagged = predictions.probabilities.copy(), predictions.flagged.copy()
+        answers[unclear], flagged[unclear] = found[best, np.arange(len(unclear))], out_of_distribution
+        return Predictions(answers, flagged, predictions.excess)
 
 
 def served_models(checkpoint: Checkpoint) -> list[ServedModel]:

@@ -64,12 +64,13 @@ class Batcher(Generic[Result]):
         return len(self._queue)
 
     async def submit(
-        self, pictures: Sequence[Pixels] | Pixels, deadline: float, *, urgent: bool = False
+        self, pictures: Sequence[Pixels] | Pixels, deadline: float, *, first: bool = False, urgent: bool = False
     ) -> "list[Outcome[Result]]":
         """The answer or the error of each picture, in order, by `deadline` (time.monotonic() seconds).
 
-        An array [n,96,96] reaches the engine uncopied where it fills a batch. Urgent pictures go to the front of the
-        queue and are answered even by an unhealthy engine. Cancelling the call frees the places in the queue.
+        An array [n,96,96] reaches the engine uncopied where it fills a batch. `first` puts the pictures at the front of
+        the queue. Urgent ones go there too, and are answered even by an unhealthy engine. Cancelling the call frees the
+        places in the queue.
         Raises NotReady while the service stops, and EngineFailed while the engine is unhealthy.
         """
         if len(pictures) == 0:
@@ -77,7 +78,7 @@ class Batcher(Generic[Result]):
         if (reason := self.health.unhealthy_reason) is not None and not urgent:
             raise self._engine_failed(reason, len(pictures))
         request: PendingRequest[Result] = PendingRequest(pictures, deadline, urgent, self._loop.create_future())
-        self._enqueue([QueueEntry(pixels, request, i) for i, pixels in enumerate(pictures)])
+        self._enqueue([QueueEntry(pixels, request, i) for i, pixels in enumerate(pictures)], first or urgent)
         self._unanswered.add(request)
         if self._deadline_timer is None or deadline < self._next_deadline:
             self._schedule_deadline(deadline)
@@ -119,10 +120,10 @@ class Batcher(Generic[Result]):
         self._metrics.dropped("failed", count)
         return EngineFailed(f"the engine is not trusted: {reason}")
 
-    def _enqueue(self, entries: list[QueueEntry[Result]]) -> None:
+    def _enqueue(self, entries: list[QueueEntry[Result]], first: bool) -> None:
         if self._stopping:
             raise NotReady("the service is stopping")
-        if entries[0].request.urgent:
+        if first:
             self._queue.extendleft(reversed(entries))
         else:
             self._queue.extend(entries)
