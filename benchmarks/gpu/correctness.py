@@ -96,7 +96,17 @@ def _check_full_memory(checkpoint: Checkpoint) -> None:
 
 
 def _run_cuda_tests(options: Options) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "tests/test_engines.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "cuda",
+        "-p",
+        "no:cacheprovider",
+        "tests/inference/test_engines.py",
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     report("pytest -m cuda", (result.stdout.strip().splitlines() or [result.stderr[-300:]])[-1], result.returncode == 0)
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from conftest import Server, run_server
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 COMMANDS = {
     "uvicorn": ("uvicorn", "app.main:app", "--port", "0"),

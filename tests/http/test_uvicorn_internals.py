@@ -21,7 +21,7 @@ from app.http.server import Server, ServerConfig
 from app.http.uvicorn_internals import BaseProtocol, BaseServer
 from app.settings import Settings
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 FENCE = ROOT / "app" / "http" / "uvicorn_internals.py"
 
 Protocol, Cycle = httptools_impl.HttpToolsProtocol, httptools_impl.RequestResponseCycle

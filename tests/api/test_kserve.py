@@ -1,0 +1,45 @@
+"""/v2 with KServe's own client, unchanged, in an environment of its own: its dependencies contradict the service's."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PICTURES, Server
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-kserve" / "bin" / "python"
+NAME = "googlenet-fashion-mnist"
+SHAPES = {"probabilities": [2, 10], "logits": [2, 10], "label": [2]}
+
+
+@pytest.fixture(scope="module")
+def found(server: Server, needs: Callable[..., None]) -> dict[str, Any]:
+    """What it got of two boots, of a black picture and of a file that is none."""
+    needs((ROOT / ".venv-kserve" / ".client").exists(), "KServe's client", by="make kserve")
+    command = [PYTHON, ROOT / "tests/support/kserve_client.py", server.url, NAME, PICTURES / "ankle-boot-0000.png"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+def test_it_finds_server_and_model_ready(found: dict[str, Any]) -> None:
+    assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
+
+
+@pytest.mark.parametrize("received", ["binary", "json"])
+@pytest.mark.parametrize("sent", ["binary", "json"])
+def test_it_gets_its_answers(found: dict[str, Any], sent: str, received: str) -> None:
+    boots = {"id": "7", "shapes": SHAPES, "labels": ["Ankle boot"] * 2, "likeliest": [9, 9]}
+    assert found[f"{sent}, {received}"] == boots
+
+
+def test_it_sends_pixels(found: dict[str, Any]) -> None:
+    assert found["pixels"]["shapes"] == {name: [1, *shape[1:]] for name, shape in SHAPES.items()}
+
+
+def test_it_is_told_what_is_wrong(found: dict[str, Any]) -> None:
+    assert "image[0]" in found["refused"]
