@@ -74,9 +74,9 @@ def _conditions(results: Results, ranges: bool) -> str:
     rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "One round"
     return (
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['when'][:10]}.\n"
-        f"{rounds} of at least {options['seconds']} s each; wrk ran on the same cores. Each figure is the median."
-        + ranges * " The smallest and the largest value are in brackets."
-        + "\nMemory is the sum of all processes' peaks. Start is the time to the first correct answer."
+        f"{rounds} of at least {options['seconds']} s each; wrk ran on the same cores.\n"
+        "Each figure is the median." + ranges * " The smallest and the largest value are in brackets." + "\n"
+        "Memory is the sum of all processes' peaks. Start is the time to the first correct answer."
     )
 
 
