@@ -21,9 +21,9 @@ MAX_SQUARE_ASPECT, MAX_STRETCHED_ASPECT = 1.1, 1.4
 """Longer by shorter side of a picture that counts as square, and of a data-set picture that somebody resized."""
 
 MAX_TIGHT_MARGIN, MAX_FAINT_LINES = 0.05, 3
-"""A square picture has been cropped tight if its margin is at most this share of the side, or this many pixels.
+"""The largest margin in a picture that is cropped tight: a share of its side, or pixels of the small copy.
 
-It is not trimmed again. The few pixels of a small picture may be lines too faint to be told from the background.
+Such a picture is not trimmed again. In a small picture, it may be lines too faint to differ from the background.
 """
 
 
