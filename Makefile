@@ -27,6 +27,9 @@ serve: $(VENV)/.serving  ## serves the shipped weights on 127.0.0.1:8000
 test: $(VENV)/.everything $(FUZZ)/.tools  ## runs all tests, three files at a time
 	$(RUN) -m pytest -n 3 --dist loadfile $(ARGS)
 
+quick: $(VENV)/.everything  ## runs a few tests of each room, in less than a minute on two cores: tests/quick.txt
+	@grep -v -e '^#' -e '^$$' tests/quick.txt | xargs $(RUN) -m pytest -q $(ARGS)
+
 check: $(VENV)/.everything  ## format, lint and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -130,4 +133,4 @@ $(VENV)/bin/python:
 	    { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-.PHONY: docs help setup serve test check format train evaluate report calibrate export bench bench-path bench-engines fuzz soak kserve image-check gpu-check gpu-bundle ray-check bench-fleets
+.PHONY: docs help setup serve test quick check format train evaluate report calibrate export bench bench-path bench-engines fuzz soak kserve image-check gpu-check gpu-bundle ray-check bench-fleets
