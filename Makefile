@@ -25,7 +25,7 @@ serve: $(VENV)/.serving  ## serves the shipped weights on 127.0.0.1:8000
 	$(RUN) -m app
 
 test: $(VENV)/.everything $(FUZZ)/.tools  ## runs all tests, three files at a time
-	$(RUN) -m pytest -n 3 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.everything  ## runs a few tests of each room, in less than a minute on two cores: tests/quick.txt
 	@grep -v -e '^#' -e '^$$' tests/quick.txt | xargs $(RUN) -m pytest -q $(ARGS)
