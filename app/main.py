@@ -64,9 +64,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=functools.partial(_lifespan, settings=settings, metrics=metrics, request_log=request_log),
         redirect_slashes=False,  # app.middleware.root_path
     )
-    routers = [explain.router, monitoring.router, page.router, routes.router]
+    routers = [monitoring.router, page.router, routes.router]
     add_head_methods(app, *routers)
-    include_direct_router(app, predict.router)
+    include_direct_router(app, predict.router, explain.router)
     for router in routers:
         app.include_router(router)
     app.add_middleware(Authentication)  # the innermost; the last is the outermost

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import FashionMNIST, ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from model.preprocess import preprocess
 
@@ -30,6 +32,9 @@ SHA256 = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 """Of the decompressed files: the archives differ between distributors."""
+
+SUFFIXES = (*IMG_EXTENSIONS, ".gif", ".avif", ".heic", ".heif")
+"""Files that are read from an ImageFolder tree: torchvision's suffixes, and the others that the service reads."""
 
 VALIDATION_SEED = 20170825
 """Seed of the split into training and validation pictures: the day on which the data set was published."""
@@ -74,7 +79,7 @@ def load(directory: Path | None = None) -> Dataset:
 
     Without a `directory`, data/ and Debian's package dataset-fashion-mnist are tried, then torchvision downloads to
     data/. An ImageFolder tree has one folder for each class, either directly (split 80/10/10 by a fixed seed) or in
-    train/ and test/ (a tenth of train/ becomes the validation set).
+    train/ and test/ (a tenth of train/ becomes the validation set). Files without one of SUFFIXES are skipped.
 
     Raises DataError if no usable data is found.
     """
@@ -171,8 +176,12 @@ def _checksum(split: Split) -> str:
 
 def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
     """Class names and all pictures below root, preprocessed to uint8 [96,96]."""
+    if find_spec("pillow_heif"):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     try:
-        folder = ImageFolder(str(root), loader=_read_picture)
+        folder = ImageFolder(str(root), _read_picture, is_valid_file=lambda path: path.lower().endswith(SUFFIXES))
         pairs = [folder[i] for i in range(len(folder))]
     except (OSError, ValueError) as error:
         raise DataError(
@@ -189,7 +198,7 @@ def _read_picture(path: str) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return preprocess(image).pixels
     except Exception as error:  # Pillow may raise anything for a malformed file
-        raise DataError(f"{path} is no picture that can be read ({error}): replace or remove it") from error
+        raise DataError(f"{path} cannot be read as a picture ({error}): replace or remove it") from error
 
 
 def _random_split(split: Split, parts: Sequence[int]) -> list[Split]:

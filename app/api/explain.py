@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.api import schemas
-from app.api.direct_routes import DirectRoute
 from app.api.openapi import ONE_PICTURE
 from app.api.predict import PROBLEMS, classify_one, timed_response
 from app.api.service import Service
 
-router = APIRouter(tags=["Classification"], route_class=DirectRoute)
+router = APIRouter(tags=["Classification"])
 
 
 @router.post(

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from app.api import schemas
-from app.api.direct_routes import DirectRoute
 from app.api.disconnect import cancel_on_disconnect
 from app.api.openapi import MANY_PICTURES, ONE_PICTURE, problem_responses
 from app.api.problems import problem
@@ -20,7 +19,7 @@ from model.checkpoint import Metadata
 
 PROBLEMS = problem_responses(400, 401, 408, 413, 415, 422, 503, 504)
 
-router = APIRouter(tags=["Classification"], route_class=DirectRoute)
+router = APIRouter(tags=["Classification"])
 
 
 @router.post(
@@ -89,14 +88,15 @@ def prediction_fields(prediction: Prediction, metadata: Metadata, top_k: int | N
     """The fields of schemas.Prediction as a dict, which costs less time than building and validating the model."""
     answer, scores = prediction.answer, prediction.answer.result
     preprocessed = prediction.prepared.preprocessed
-    values = [round(value, 6) for value in scores.probabilities.tolist()]
-    likeliest = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-    shown = range(len(values)) if top_k is None else likeliest[:top_k]
+    exact, class_id = scores.probabilities.tolist(), scores.class_id
+    values = [round(value, 6) for value in exact]
+    indices = range(len(values))
+    shown = indices if top_k is None else sorted(indices, key=exact.__getitem__, reverse=True)[:top_k]
     seconds = {"decode": prediction.prepared.seconds, "queue": answer.queued, "inference": answer.inference}
     return {
-        "label": metadata.classes[likeliest[0]],
-        "class_id": likeliest[0],
-        "confidence": values[likeliest[0]],
+        "label": metadata.classes[class_id],
+        "class_id": class_id,
+        "confidence": values[class_id],
         "probabilities": {metadata.classes[i]: values[i] for i in shown},
         "out_of_distribution": scores.out_of_distribution,
         "ood_score": None if scores.ood_score is None else round(scores.ood_score, 4),

@@ -21,7 +21,7 @@ from app.errors import ServiceError
 from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
-from app.inference.scores import Scores, choose_turn, quarter_turns, score
+from app.inference.scores import Scores, choose_turn, rotate_by_quarters, score, unclear_pictures
 from model.checkpoint import Checkpoint
 from model.preprocess import SIZE, BackgroundOption, Mode
 
@@ -127,8 +127,8 @@ def _classify_batch(engine: Engine, checkpoint: Checkpoint, batch: DecodedBatch,
     usable_rows = (row for row in batch.rows if row.error is None)
     for row, (scored, degrees) in zip(usable_rows, scores, strict=True):
         probabilities = [round(value, 6) for value in scored.probabilities.tolist()]
-        row.confidence = max(probabilities)
-        row.class_id = probabilities.index(row.confidence)
+        row.class_id = scored.class_id
+        row.confidence = probabilities[row.class_id]
         row.label = checkpoint.metadata.classes[row.class_id]
         row.out_of_distribution = scored.out_of_distribution
         row.ood_score = None if scored.ood_score is None else round(scored.ood_score, 4)
@@ -142,10 +142,12 @@ def _rotated_scores(
     engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8], mode: Mode
 ) -> list[RotatedScores]:
     """Scores each picture as the service does: a picture unlike a garment is also tried in its quarter turns."""
-    results = [(scores, 0) for scores in score(engine, checkpoint, pixels)]
-    unclear = [i for i, (scores, _) in enumerate(results) if scores.needs_rotation_check] if mode == "auto" else []
+    results = score(engine, checkpoint, pixels)
+    chosen = [(scores, 0) for scores in results]
+    unclear = unclear_pictures(results, [mode == "auto"] * len(results))
     if unclear:
-        turned = iter(score(engine, checkpoint, np.stack([turn for i in unclear for turn in quarter_turns(pixels[i])])))
+        rotated = np.concatenate([rotate_by_quarters(pixels[i]) for i in unclear])
+        found = iter(score(engine, checkpoint, rotated))
         for i in unclear:
-            results[i] = choose_turn(results[i][0], [next(turned), next(turned), next(turned)])
-    return results
+            chosen[i] = choose_turn(results[i], [next(found), next(found), next(found)])
+    return chosen

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent.parent
 HEADER = """# Settings
 
 All settings are environment variables, and all are optional. A wrong value stops the start with one line that names
-it. `fashion-googlenet serve` has an option for each: `GOOGLENET_PORT` is `--port`. `make docs` writes this page from
-`app/settings.py`.
+it. `fashion-googlenet serve` has an option for each, except for secrets: `GOOGLENET_PORT` is `--port`. `make docs`
+writes this page from `app/settings.py`.
 
 | variable | default | values | meaning |
 |---|---|---|---|

@@ -225,9 +225,8 @@ class Classifier:
 
     def _count(self, answer: Answer[Scores]) -> None:
         """Adds the answer to the metrics, by its label."""
-        scores = answer.result
-        likeliest = int(scores.probabilities.argmax())
-        label, confidence = self.checkpoint.metadata.classes[likeliest], float(scores.probabilities[likeliest])
+        scores, class_id = answer.result, answer.result.class_id
+        label, confidence = self.checkpoint.metadata.classes[class_id], float(scores.probabilities[class_id])
         self.metrics.queue_time.observe(answer.queued)
         self.metrics.prediction(label, confidence, scores.out_of_distribution)
 

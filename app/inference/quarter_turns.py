@@ -1,42 +1,35 @@
-"""Tries a picture that looks like no garment in its other quarter turns, in one more batch.
+"""Tries a picture that does not look like a garment in its other quarter turns, in one more batch.
 
 Messengers remove the EXIF data that says which side of a photo is up.
 """
 
 import contextlib
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast
 
 from app.errors import ServiceError
 from app.inference.batching.batcher import Batcher
-from app.inference.batching.requests import Answer, Outcome
-from app.inference.scores import Scores, choose_turn, quarter_turns
-
-Pixels = NDArray[np.uint8]
+from app.inference.batching.requests import Answer, Outcome, Pixels
+from app.inference.scores import Scores, choose_turn, rotate_by_quarters, unclear_pictures
 
 
 async def submit_with_quarter_turns(
-    batcher: Batcher[Scores], pixels: Sequence[Pixels] | Pixels, deadline: float, may_turn: Sequence[bool]
+    batcher: Batcher[Scores], pixels: Sequence[Pixels] | Pixels, deadline: float, may_rotate: Sequence[bool]
 ) -> list[tuple[Outcome[Scores], int]]:
     """As Batcher.submit. With each outcome come the degrees by which its picture was rotated, counter-clockwise.
 
-    `may_turn` says for each picture whether it may be rotated. If the second batch fails, the first answers stay.
+    `may_rotate` says for each picture whether it may be rotated. If the second batch fails, the first answers stay.
     """
     outcomes = await batcher.submit(pixels, deadline)
     degrees = [0] * len(outcomes)
-    unclear = [
-        (i, outcome)
-        for i, outcome in enumerate(outcomes)
-        if may_turn[i] and isinstance(outcome, Answer) and outcome.result.needs_rotation_check
-    ]
-    if unclear:
-        turned = [turn for i, _ in unclear for turn in quarter_turns(pixels[i])]
+    scores = [outcome.result if isinstance(outcome, Answer) else None for outcome in outcomes]
+    if unclear := unclear_pictures(scores, may_rotate):
+        rotated = [turn for i in unclear for turn in rotate_by_quarters(pixels[i])]
         with contextlib.suppress(ServiceError):
-            found = iter(await batcher.submit(turned, deadline, first=True))
-            for i, outcome in unclear:
-                outcomes[i], degrees[i] = _choose(outcome, [next(found), next(found), next(found)])
+            found = iter(await batcher.submit(rotated, deadline, first=True))
+            for i in unclear:
+                answer = cast("Answer[Scores]", outcomes[i])  # only answers are unclear
+                outcomes[i], degrees[i] = _choose(answer, [next(found), next(found), next(found)])
     return list(zip(outcomes, degrees, strict=True))
 
 

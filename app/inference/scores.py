@@ -32,6 +32,11 @@ class Scores:
     """The checkpoint's version."""
 
     @property
+    def class_id(self) -> int:
+        """Index of the most likely class."""
+        return int(self.probabilities.argmax())
+
+    @property
     def needs_rotation_check(self) -> bool:
         """Whether the picture is so unlike a garment that it should be tried in its other quarter turns."""
         return self.ood_excess is not None and self.ood_excess > ROTATION_CHECK_EXCESS
@@ -54,7 +59,12 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
     ]
 
 
-def quarter_turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def unclear_pictures(scores: Sequence[Scores | None], may_rotate: Sequence[bool]) -> list[int]:
+    """Indices of the pictures to try in their other quarter turns, of those that may be rotated and have scores."""
+    return [i for i, each in enumerate(scores) if may_rotate[i] and each is not None and each.needs_rotation_check]
+
+
+def rotate_by_quarters(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """A picture [96,96] rotated by 90, 180 and 270° counter-clockwise."""
     return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
 
@@ -62,12 +72,12 @@ def quarter_turns(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 def choose_turn(scores: Scores, rotated: Sequence[Scores]) -> tuple[Scores, int]:
     """The scores to answer with, and the degrees by which the picture is rotated for them, counter-clockwise.
 
-    `rotated` are the scores of its `quarter_turns`. model.ood_detector.best_turn makes the choice.
+    `rotated` are the scores of what `rotate_by_quarters` returns. model.ood_detector.best_turn makes the choice.
     """
     candidates = [scores, *rotated]
     excess = [[candidate.ood_excess] for candidate in candidates if candidate.ood_excess is not None]
     if len(excess) < len(candidates):
         return scores, 0
     confidence = [[candidate.probabilities.max()] for candidate in candidates]
-    ((turn,), (strange,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
-    return replace(candidates[turn], out_of_distribution=bool(strange)), 90 * int(turn)
+    ((turn,), (is_outlier,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
+    return replace(candidates[turn], out_of_distribution=bool(is_outlier)), 90 * int(turn)

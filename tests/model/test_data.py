@@ -101,6 +101,21 @@ def test_a_folder_with_its_own_test_set(tmp_path: Path) -> None:
     assert [len(dataset.train), len(dataset.validation), len(dataset.test)] == [36, 4, 10]
 
 
+def test_every_format_of_the_service_is_read(tmp_path: Path) -> None:
+    """torchvision alone skips GIF, AVIF and HEIC without a word. Files that are no pictures are skipped."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    draw(tmp_path, classes=2, count=10)
+    picture = Image.new("RGB", (30, 40), "red")
+    for suffix in (".jpg", ".webp", ".gif", ".bmp", ".tiff", ".avif", ".heic", ".GIF"):
+        picture.save(tmp_path / "class0" / f"picture{suffix}")
+    (tmp_path / "class0" / "notes.txt").write_text("not a picture")
+    dataset = data.load(tmp_path)
+    assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 28
+    (tmp_path / "class1" / "broken.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"broken\.gif cannot be read as a picture"):
+        data.load(tmp_path)
+
+
 @pytest.mark.parametrize("what", ["missing", "empty", "one class"])
 def test_a_folder_that_cannot_be_trained_on(tmp_path: Path, what: str) -> None:
     if what == "one class":

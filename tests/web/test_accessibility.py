@@ -150,6 +150,7 @@ def test_small_strict_and_cached(browser: Browser, server: Server, client: httpx
     policy = response.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
     assert "unsafe" not in policy
+    assert response.headers.get_list("x-content-type-options") == ["nosniff"]
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert client.get("/web/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
     assert client.head("/").headers["content-length"] == str(len(response.content))

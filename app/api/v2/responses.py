@@ -32,7 +32,7 @@ def encode_response(
 
 def _encode_output(requested: RequestedOutput, classes: Sequence[str], scores: Sequence[Scores]) -> Output:
     if requested.name == "label":
-        labels = [classes[int(score.probabilities.argmax())] for score in scores]
+        labels = [classes[score.class_id] for score in scores]
         return _encode_strings(requested, [len(scores)], labels)
     values = np.stack([getattr(score, requested.name) for score in scores]).astype("<f4", copy=False)
     if requested.top_classes:
