@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from fastapi import Request
 
+from app.asgi import CLIENT_DISCONNECTED, ON_DISCONNECT
 from app.errors import MalformedBody
 
 
@@ -14,7 +15,7 @@ from app.errors import MalformedBody
 def cancel_on_disconnect(request: Request) -> Iterator[None]:
     """Cancels the block when the client disconnects, so that its places in the queue are free at once.
 
-    app.http.protocol calls the scope's `on_disconnect` when a connection ends. Other servers do not: there the block
+    app.http.protocol calls the scope's ON_DISCONNECT when a connection ends. Other servers do not: there the block
     runs to its end. Raises MalformedBody after a disconnect; only the request log sees it.
     """
     task, disconnected = cast("asyncio.Task[Any]", asyncio.current_task()), False
@@ -24,14 +25,14 @@ def cancel_on_disconnect(request: Request) -> Iterator[None]:
         disconnected = True
         task.cancel()
 
-    request.scope["on_disconnect"] = cancel
+    request.scope[ON_DISCONNECT] = cancel
     try:
         yield
     except asyncio.CancelledError:
         if not disconnected:
             raise
         task.uncancel()
-        request.scope["client_disconnected"] = True
+        request.scope[CLIENT_DISCONNECTED] = True
         raise MalformedBody("the client has disconnected") from None
     finally:
-        del request.scope["on_disconnect"]
+        del request.scope[ON_DISCONNECT]

@@ -21,8 +21,16 @@ TEXT = {"type": "string", "description": "A picture's file in base64, or as a da
 OPTIONS = Options.model_json_schema()["properties"]
 
 PICTURE_TYPES = (
-    *("image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"),
-    *("image/gif", "image/bmp", "image/tiff", "application/octet-stream"),
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/avif",
+    "image/heic",
+    "image/heif",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "application/octet-stream",
 )
 """Content types of a body that is one picture."""
 
@@ -64,13 +72,15 @@ def _picture_body(description: str, form_field: str, json_key: str, *, many: boo
 ONE_PICTURE = _picture_body(
     "One picture: as the part `file` (or `image`) of a form, where a single file may have any name, as `image` of a "
     "JSON object, or as the whole body.",
-    *("file", "image"),
+    form_field="file",
+    json_key="image",
     many=False,
 )
 
 MANY_PICTURES = _picture_body(
     f"Up to {MAX_PICTURES} pictures: as repeated parts `files` of a form, or as a list `images` in JSON.",
-    *("files", "images"),
+    form_field="files",
+    json_key="images",
     many=True,
 )
 

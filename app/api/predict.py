@@ -11,6 +11,7 @@ from app.api.openapi import MANY_PICTURES, ONE_PICTURE, problem_responses
 from app.api.problems import problem
 from app.api.service import Service
 from app.api.upload.pictures import read_pictures
+from app.asgi import LOG_FIELDS
 from app.errors import InvalidParameter, ServiceError
 from app.images.decode import picture_format
 from app.inference.classifier import Prediction
@@ -44,7 +45,7 @@ async def classify_one(request: Request, options: schemas.Options) -> tuple[Pred
     with cancel_on_disconnect(request):
         prediction = await classifier.classify(picture, options.mode, options.background, options.rotation)
     body = prediction_fields(prediction, metadata, options.top_k)
-    request.scope["log_fields"] = {
+    request.scope[LOG_FIELDS] = {
         "format": picture_format(picture),
         "label": body["label"],
         "batch_size": body["batch_size"],
@@ -68,7 +69,7 @@ async def predict_batch(request: Request, options: Annotated[schemas.Options, Qu
     check_top_k(options.top_k, metadata)
     with cancel_on_disconnect(request):
         results = await classifier.classify_many(pictures, options.mode, options.background, options.rotation)
-    request.scope["log_fields"] = {"pictures": len(results)}
+    request.scope[LOG_FIELDS] = {"pictures": len(results)}
     entries = [
         {"error": problem(result)}
         if isinstance(result, ServiceError)

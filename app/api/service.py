@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from app.asgi import DRAINING
 from app.errors import NotReady
 from app.inference.classifier import Classifier
 from app.inference.readiness import KnownAnswerProbe
@@ -35,7 +36,7 @@ class Service:
 
 def is_draining(request: Request) -> bool:
     """Whether the process has received a signal to stop. app.http.server sets the flag."""
-    return getattr(request.state, "draining", False)
+    return getattr(request.state, DRAINING, False)
 
 
 def is_stuck(request: Request) -> bool:

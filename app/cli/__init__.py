@@ -1,1 +1,1 @@
-"""The command line, `fashion-googlenet`. A new command or flag goes into app.cli.commands."""
+"""The command line, `fashion-googlenet`. docs/layout.md says where a new command or flag goes."""

@@ -66,9 +66,9 @@ def classify(
 ) -> None:
     """Classifies pictures, in this process or with --url by a service. Exit status 1: a picture could not be used."""
     if as_csv and as_json:
-        raise typer.BadParameter("one of them", param_hint="--csv, --json")
+        raise typer.BadParameter("choose one of --csv and --json", param_hint="--csv, --json")
     if not (files := list(find_files(paths))):
-        raise typer.BadParameter("no pictures are there", param_hint=" ".join(paths))
+        raise typer.BadParameter("no pictures found", param_hint=" ".join(paths))
     output_format = "csv" if as_csv else "json" if as_json else "table"
     if url is not None:
         with Client(url, api_key=api_key) as client:

@@ -73,7 +73,10 @@ class AsyncClient:
         await self._http.aclose()
 
     async def predict(self, picture: Picture, **options: Unpack[PredictOptions]) -> Prediction:
-        """Classifies one picture. Raises ServiceError; TypeError or ValueError for an argument that is no picture."""
+        """Classifies one picture.
+
+        Raises ServiceError; TypeError or ValueError for an argument that is not a picture.
+        """
         return await self._predict(await _encode_one(picture), options)
 
     async def explain(self, picture: Picture, **options: Unpack[PredictOptions]) -> Explanation:
@@ -87,7 +90,7 @@ class AsyncClient:
         """Classifies any number of pictures and returns the results in the same order.
 
         The result of a picture that failed is its ServiceError. At most `concurrency` requests run at once. Raises
-        TypeError or ValueError for an argument that is no picture.
+        TypeError or ValueError for an argument that is not a picture.
         """
         return [result async for result in self.stream(pictures, concurrency=concurrency, **options)]
 
@@ -118,7 +121,7 @@ class AsyncClient:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def health(self) -> Health:
-        """Returns the service's health, ready or not. Raises ServiceError if the response is no health report."""
+        """Returns the service's health, ready or not. Raises ServiceError if the response is not a health report."""
         response = await self._request_once("GET", "/health", asyncio.get_running_loop().time() + self.timeout)
         return _parse(Health, response)
 

@@ -23,7 +23,7 @@ TIFF_MODES = {"I", "F"}
 def encode(picture: Picture) -> bytes:
     """Returns the bytes of a file unchanged, and images and arrays as PNG or TIFF.
 
-    Raises OSError for a file that cannot be read; TypeError or ValueError for an argument that is no picture.
+    Raises OSError for a file that cannot be read; TypeError or ValueError for an argument that is not a picture.
     """
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
@@ -34,7 +34,7 @@ def encode(picture: Picture) -> bytes:
     if isinstance(picture, np.ndarray):
         return _encode_array(picture)
     if not hasattr(picture, "read"):
-        raise TypeError(f"a {type(picture).__name__} is no picture: path, bytes, file, PIL image or numpy array")
+        raise TypeError(f"a {type(picture).__name__} is not a picture: path, bytes, file, PIL image or numpy array")
     data = picture.read()
     if not isinstance(data, bytes):
         raise TypeError("the file is open as text: open it with 'rb'")

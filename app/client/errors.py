@@ -50,7 +50,7 @@ class TimedOut(NoResponse):
 
 
 def error_from_response(response: httpx.Response) -> ServiceError:
-    """The exception for a response that is no success."""
+    """The exception for a response that is not a success."""
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:

@@ -1,7 +1,7 @@
-"""Accepts connections from a listening socket, many per turn of the event loop.
+"""Accepts connections from a listening socket, many per iteration of the event loop.
 
-libuv accepts one per turn. While the event loop is busy rejecting requests, a burst of connections, and a health probe
-behind it, would wait for seconds.
+libuv accepts one per iteration. While the event loop is busy rejecting requests, a burst of connections, and a health
+probe behind it, would wait for seconds.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
-ACCEPTS_PER_TURN, ACCEPTS_PER_TURN_SHARED = 64, 4
-"""Connections accepted per turn of the event loop: by the only process, and where other processes share the socket."""
+ACCEPTS_PER_ITERATION, ACCEPTS_PER_ITERATION_SHARED = 64, 4
+"""Connections accepted per iteration: by the only process, and where other processes share the socket."""
 
 RETRY_DELAY = 0.1
 """Seconds before the next attempt when no connection can be accepted, for example with too many open files."""
@@ -36,7 +36,7 @@ class Listener:
         self._socket = socket.socket(fileno=os.dup(descriptor))
         self._socket.setblocking(False)
         self._protocol = protocol
-        self._accepts_per_turn = ACCEPTS_PER_TURN_SHARED if shared else ACCEPTS_PER_TURN
+        self._accepts_per_iteration = ACCEPTS_PER_ITERATION_SHARED if shared else ACCEPTS_PER_ITERATION
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
@@ -64,7 +64,7 @@ class Listener:
 
     def _accept_many(self) -> None:
         try:
-            for _ in range(self._accepts_per_turn):
+            for _ in range(self._accepts_per_iteration):
                 if not self._accept():
                     break
         except OSError as error:

@@ -1,10 +1,12 @@
 """One HTTP/1.1 connection, with limits: slow, silent and oversized requests are ended."""
 
 import asyncio
+from enum import Enum
 from typing import Any
 
+from app.asgi import BODY_ARRIVED, DRAINING, ON_DISCONNECT, Response
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
-from app.http.uvicorn_internals import BaseProtocol, Response
+from app.http.uvicorn_internals import BaseProtocol
 from app.http.write_coalescing import CoalescingTransport
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -19,6 +21,14 @@ WRITE_TIMEOUT = 20.0
 TOO_LARGE = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
 
 
+class Input(Enum):
+    """What the next bytes of a connection belong to."""
+
+    NEXT_REQUEST = "next request"
+    HEADERS = "headers"
+    BODY = "body"
+
+
 class Protocol(BaseProtocol):
     """One connection.
 
@@ -31,8 +41,7 @@ class Protocol(BaseProtocol):
         self._header_timeout: float = config.settings.header_timeout
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._between_requests, self._in_headers = True, False
-        """What the next bytes belong to: not yet a request; a request's headers. Neither: a body."""
+        self._expected = Input.NEXT_REQUEST
         self._header_bytes = 0
         """Bytes of these headers that have arrived."""
         self._chunk_bytes = self._headers_begun = 0
@@ -47,7 +56,7 @@ class Protocol(BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         scope = self.request_scope
-        on_disconnect = scope.get("on_disconnect") if scope else None  # app.api.disconnect
+        on_disconnect = scope.get(ON_DISCONNECT) if scope else None
         if on_disconnect:
             on_disconnect()
         self._cancel_header_timer()
@@ -57,19 +66,20 @@ class Protocol(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ignore_input:
             return
-        between_requests, self._chunk_bytes, self._headers_begun = self._between_requests, len(data), 0
+        expected, self._chunk_bytes, self._headers_begun = self._expected, len(data), 0
         super().data_received(data)
-        if self._in_headers:
-            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and between_requests)
+        in_headers = self._expected is Input.HEADERS
+        if in_headers:
+            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected is Input.NEXT_REQUEST)
             self._header_bytes += len(data) if headers_only else self.header_size()
             if self._header_bytes > MAX_HEADER_BYTES:
                 self.refuse(TOO_LARGE)
-        if self._header_timer is None and (self._in_headers or self.idle):  # idle: the rest of a body nobody reads
+        if self._header_timer is None and (in_headers or self.idle):  # idle: answered, but its body still arrives
             self._start_header_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._between_requests, self._in_headers, self._header_bytes = False, True, 0
+        self._expected, self._header_bytes = Input.HEADERS, 0
         self._headers_begun += 1
 
     def on_headers_complete(self) -> None:
@@ -83,14 +93,14 @@ class Protocol(BaseProtocol):
         if self._header_timer:
             self._cancel_header_timer()
         super().on_headers_complete()
-        self._in_headers = False
+        self._expected = Input.BODY
 
     def on_message_complete(self) -> None:
-        self._between_requests = True
+        self._expected = Input.NEXT_REQUEST
         super().on_message_complete()
         scope = self.request_scope
         if scope is not None:
-            scope["body_arrived"] = True  # app.api.upload.body
+            scope[BODY_ARRIVED] = True
         if self.close_after_body:
             self.transport.close()
         elif self._header_timer and self.idle:  # the response was sent before the body's end
@@ -99,15 +109,15 @@ class Protocol(BaseProtocol):
 
     def early_response(self, scope: dict[str, Any]) -> Response | None:
         """Rejects a request before the application sees it (app.middleware.early_rejection)."""
-        if self.app_state["draining"]:
+        if self.app_state[DRAINING]:
             self.close_after_response()
         early_rejection = self.app_state.get("early_rejection")
         response: Response | None = early_rejection.check(scope) if early_rejection else None
         return response
 
     def malformed_request(self) -> None:
-        too_large = self._in_headers and self.header_size() > MAX_HEADER_BYTES
-        self.refuse(TOO_LARGE if too_large else MalformedRequest("this is no HTTP request"))
+        too_large = self._expected is Input.HEADERS and self.header_size() > MAX_HEADER_BYTES
+        self.refuse(TOO_LARGE if too_large else MalformedRequest("this is not an HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:
         """Answers with the error and closes the connection; after the pending responses, if there are some."""
@@ -119,7 +129,9 @@ class Protocol(BaseProtocol):
             return
         early_rejection = self.app_state.get("early_rejection")
         if early_rejection and not self.close_after_body:
-            status, headers, body = early_rejection.refuse(error, self.headers if self._in_headers else ())
+            status, headers, body = early_rejection.refuse(
+                error, self.headers if self._expected is Input.HEADERS else ()
+            )
             self.write_response(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()
 
@@ -138,7 +150,7 @@ class Protocol(BaseProtocol):
 
     def _headers_too_slow(self) -> None:
         self._header_timer = None
-        if self._in_headers:
+        if self._expected is Input.HEADERS:
             self.refuse(HeadersTooSlow(f"the headers did not arrive within {self._header_timeout:g} s"))
         else:
             self.transport.close()

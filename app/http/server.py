@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from app.asgi import DRAINING
 from app.http.listener import Listener
 from app.http.protocol import Protocol
 from app.http.sighup import unblock_sighup
@@ -108,7 +109,7 @@ class Server(BaseServer):
             now = time.monotonic()
             self._stop_accepting_at = now + min(delay, self._settings.drain_limit)
             self._drain_deadline = now + max(0, self._settings.drain_limit - CANCEL_TIME)
-            self.app_state["draining"] = True
+            self.app_state[DRAINING] = True
 
     async def _wait_for_connections(self) -> None:
         """Returns when all connections have closed, at the deadline, or at a second signal."""
@@ -140,7 +141,7 @@ class Server(BaseServer):
         return Protocol(self.config, self.server_state, self.app_state)
 
     def _is_engine_stuck(self) -> bool:
-        """The same condition as in app.api.monitoring."""
+        """The same condition as that of /health/live."""
         service = self.app_state.get("service")
         return service is not None and service.stuck
 

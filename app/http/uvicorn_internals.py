@@ -15,22 +15,24 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.asgi import DRAINING, Response
 from app.logs import flush
 
 Config = uvicorn.Config
 """Public."""
 
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
-"""Status, headers and body."""
-
 
 class BaseProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection. uvicorn parses requests, queues pipelined ones and calls the application.
 
-    Private: the whole class. It inherits `headers` and `url` of the request that is being read, `pipeline` (requests
-    that wait for the answer before), `cycle` (the latest request and its response), `app_state`, `server_state`,
-    `timeout_keep_alive` in seconds and the timer `timeout_keep_alive_task`. Subclasses may also override the callbacks
-    of asyncio (`data_received`) and httptools (`on_message_begin`), which are public.
+    Private: the whole class. It inherits
+    - `headers` and `url` of the request that is being read,
+    - `pipeline`: requests that wait for the answer before,
+    - `cycle`: the latest request and its response,
+    - `app_state`, `server_state`, `timeout_keep_alive` in seconds, and the timer `timeout_keep_alive_task`.
+
+    Subclasses may also override the callbacks of asyncio (`data_received`) and httptools (`on_message_begin`), which
+    are public.
     """
 
     close_after_body = False
@@ -110,8 +112,9 @@ class BaseProtocol(HttpToolsProtocol):
 class BaseServer(uvicorn.Server):
     """One server process. uvicorn installs signal handlers, starts the application and runs the event loop.
 
-    Private: all but `run`, `started`, `should_exit` and `config`. Subclasses also use `server_state`, which connections
-    share, and `force_exit`: whether a second signal asks to stop at once.
+    Private: all but `run`, `started`, `should_exit` and `config`. Subclasses also use
+    - `server_state`, which connections share,
+    - `force_exit`: whether a second signal asks to stop at once.
     """
 
     async def on_started(self, sockets: list[socket.socket]) -> None:
@@ -150,8 +153,8 @@ class BaseServer(uvicorn.Server):
             flush()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Private: starts the application, then listens. The key tells it that this server runs it."""
-        self.app_state["draining"] = False
+        """Private: starts the application, then listens. The key DRAINING shows it that app.http runs it."""
+        self.app_state[DRAINING] = False
         await super().startup(sockets)
         if self.started:
             await self.on_started([listening for server in self.servers for listening in server.sockets])

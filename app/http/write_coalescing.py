@@ -5,7 +5,7 @@ from typing import Any
 
 
 class CoalescingTransport:
-    """Writes once per turn of the event loop. Everything else is the wrapped transport's.
+    """Writes once per iteration of the event loop. Everything else is the wrapped transport's.
 
     `close_timeout`: seconds in which the client has to read the rest after close().
     """

@@ -1,1 +1,1 @@
-"""ASGI middleware, which every request passes before its route."""
+"""What surrounds every request: ASGI middleware, and the request log, API keys and early rejection that it uses."""

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from app.api.paths import strip_prefix
 from app.api.problems import problem
+from app.asgi import Response
 from app.errors import ServiceError
 from app.inference.admission import AdmissionControl
 from app.middleware.request_log import RequestLog
@@ -23,9 +24,6 @@ PICTURE_PATHS = {"/predict", "/predict/batch", "/explain"}
 INVALID_REQUEST: Scope = {"method": "-", "headers": ()}
 """What the request log shows of a request that is not valid HTTP."""
 
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
-"""Status, headers and body."""
-
 
 class EarlyRejection:
     """Called by app.http.protocol. `prefix` is the root path that may precede a route's path."""
@@ -33,7 +31,7 @@ class EarlyRejection:
     def __init__(self, admission: AdmissionControl, request_log: RequestLog, prefix: str = "") -> None:
         self._admission, self._request_log, self._prefix = admission, request_log, prefix
         self._starting = 0
-        """Accepted requests whose handlers have not run yet. Many can arrive in one turn of the event loop."""
+        """Accepted requests whose handlers have not run yet. Many can arrive in one iteration of the event loop."""
 
     def check(self, scope: Scope) -> Response | None:
         """The rejection of a request that the queue has no room for, else None.

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from app.asgi import CLIENT_DISCONNECTED, LOG_FIELDS
 from app.logs import log_fields
 from app.metrics import Metrics
 
@@ -47,8 +48,7 @@ class RequestLog:
     def add(self, scope: Scope, request_id: bytes, route: str, status: int, seconds: float) -> None:
         """Counts and logs a finished request.
 
-        `scope["log_fields"]` holds the handler's fields for the line. `client_disconnected` is set if the client
-        has disconnected.
+        The scope may have LOG_FIELDS and CLIENT_DISCONNECTED (app.asgi).
         """
         self._metrics.request(route, status, seconds)
         if status in SUMMARISED_STATUSES and self._is_summarised((scope["method"], route, status)):
@@ -62,8 +62,8 @@ class RequestLog:
                 "ms": round(1000 * seconds, 1),
                 "id": request_id.decode(),
                 "bytes": _content_length(scope),
-                **scope.get("log_fields", NO_FIELDS),
-                **({"client_gone": True} if "client_disconnected" in scope else NO_FIELDS),
+                **scope.get(LOG_FIELDS, NO_FIELDS),
+                **({"client_gone": True} if CLIENT_DISCONNECTED in scope else NO_FIELDS),
             },
         )
 

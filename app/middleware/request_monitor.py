@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
 from app.api.upload.memory_budget import RESERVED
+from app.asgi import CLIENT_DISCONNECTED
 from app.errors import NotReady
 from app.middleware.request_log import RequestLog
 
@@ -18,7 +19,7 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a request whose client disconnected before the response began."""
 
 SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
-"""Of every response."""
+"""Headers that every response gets."""
 
 PAGE_POLICY, PAGE_REFERRER = b"default-src 'none'; frame-ancestors 'none'", b"no-referrer"
 """Content-Security-Policy and Referrer-Policy of HTML pages that set none (app.api.page does)."""
@@ -61,7 +62,7 @@ class RequestMonitor:
         finally:
             if RESERVED in scope:
                 scope["state"]["uploads"].release(scope)
-            if "client_disconnected" in scope:  # set by app.api.disconnect and app.api.upload.body
+            if CLIENT_DISCONNECTED in scope:  # set by app.api.disconnect and app.api.upload.body
                 status = CLIENT_CLOSED_REQUEST
             self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
 

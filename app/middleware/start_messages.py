@@ -1,10 +1,11 @@
-"""What the operator reads when the application starts: known errors in one line, a warning under another server."""
+"""Messages to the operator at the start: known errors in one line each, and a warning under another server."""
 
 import logging
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.asgi import DRAINING
 from app.errors import StartError
 from app.settings import validation_message
 from model.checkpoint import CheckpointError
@@ -25,7 +26,7 @@ class StartMessages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             return await self.app(scope, receive, send)
-        if "draining" not in scope.get("state", {}):  # app.http.server sets it
+        if DRAINING not in scope.get("state", {}):  # app.http.uvicorn_internals sets it
             log.warning(OTHER_SERVER)
         failures: list[Message] = []
 

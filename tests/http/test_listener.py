@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 import uvloop
 
-from app.http.listener import ACCEPTS_PER_TURN, ACCEPTS_PER_TURN_SHARED, Listener
+from app.http.listener import ACCEPTS_PER_ITERATION, ACCEPTS_PER_ITERATION_SHARED, Listener
 
-CROWD = ACCEPTS_PER_TURN - 4
+CROWD = ACCEPTS_PER_ITERATION - 4
 LOOPS = 8
 """Times around the event loop."""
 
@@ -55,7 +55,7 @@ def test_a_crowd_is_accepted_in_few_rounds(shared: bool) -> None:
         for _ in range(LOOPS):
             await asyncio.sleep(0)
         accepted = sum(map(has_greeting, crowd))
-        assert accepted <= LOOPS * ACCEPTS_PER_TURN_SHARED if shared else accepted == CROWD
+        assert accepted <= LOOPS * ACCEPTS_PER_ITERATION_SHARED if shared else accepted == CROWD
         assert await greeted(crowd) == CROWD * [b"hello"]
         await port.close()
 

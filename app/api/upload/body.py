@@ -6,11 +6,8 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.api.upload.content_encoding import decompress
+from app.asgi import BODY_ARRIVED, CLIENT_DISCONNECTED
 from app.errors import BodyTooLarge, BodyTooSlow, MalformedBody
-
-BODY_ARRIVED = "body_arrived"
-"""A key in the scope of a request whose body is complete; app.http.protocol sets it. Such a request needs no timer,
-which would cost more than reading the body."""
 
 
 async def read_body(request: Request, *, limit: int, timeout: float) -> list[bytes]:
@@ -28,7 +25,7 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {timeout:g} s", headers={"Connection": "close"}) from None
     except ClientDisconnect:
-        request.scope["client_disconnected"] = True
+        request.scope[CLIENT_DISCONNECTED] = True
         raise MalformedBody("the connection ended before the body did") from None
     if b"content-encoding" in headers:
         encoding = headers[b"content-encoding"].decode("latin-1")

@@ -68,9 +68,12 @@ def parse_header_value(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 
 def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(headers, content) of each part. Takes linear time, since the whole body is in memory."""
-    position = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2  # after the preamble
-    if position == 1:  # find returned -1
-        raise MalformedBody("the boundary that the content type names is not in the form")
+    position = 0
+    if not body.startswith(delimiter):
+        preamble_end = body.find(b"\r\n" + delimiter)
+        if preamble_end < 0:
+            raise MalformedBody("the boundary that the content type names is not in the form")
+        position = preamble_end + 2
     for count in itertools.count():
         position += len(delimiter)
         if body.startswith(b"--", position):

@@ -20,7 +20,7 @@ NON_ASCII_ESCAPE = re.compile(rb"\\u(?!00[0-7])")
 
 
 def parse_object(text: bytes | bytearray) -> dict[str, Any]:
-    """Raises MalformedBody if it is no JSON object, InvalidRequest if it has more than MAX_VALUES values."""
+    """Raises MalformedBody if it is not a JSON object, InvalidRequest if it has more than MAX_VALUES values."""
     if sum(map(text.count, STRUCTURE)) > MAX_VALUES:
         raise InvalidRequest(f"the request's JSON has more than {MAX_VALUES} lists, objects and strings")
     try:

@@ -47,16 +47,20 @@ HOW_TO_SEND = (
 )
 
 
-async def read_pictures(request: Request, options: Options, max_pictures: int) -> tuple[list[bytes], Options]:
+async def read_pictures(
+    request: Request, options: Options, max_pictures: int, max_bytes: int | None = None
+) -> tuple[list[bytes], Options]:
     """The files of 1 to `max_pictures` pictures, and the options of query and body together.
 
+    The pictures may have up to `max_bytes` together; None means GOOGLENET_MAX_UPLOAD_BYTES.
     Raises ServiceError, RequestValidationError.
     """
     settings = Service.from_request(request).settings
     content_type = dict(request.scope["headers"]).get(b"content-type", b"")
     media_type, parameters = parse_header_value(content_type)
     is_text = media_type in (JSON, URLENCODED)
-    limit = int(settings.max_upload_bytes * TEXT_SCALE) if is_text else settings.max_upload_bytes
+    max_bytes = max_bytes or settings.max_upload_bytes
+    limit = int(max_bytes * TEXT_SCALE) if is_text else max_bytes
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
     if media_type == MULTIPART:
         parts = parse_multipart(body, parameters.get(b"boundary"))
@@ -66,9 +70,9 @@ async def read_pictures(request: Request, options: Options, max_pictures: int) -
         parts = await request.state.uploads.parse_large(_parse_parts, body, media_type)
     picture_parts, option_fields = _select(parts, max_pictures)
     if len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
-        pictures = _decode_text(picture_parts, settings.max_upload_bytes)
+        pictures = _decode_text(picture_parts, max_bytes)
     else:
-        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, settings.max_upload_bytes)
+        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, max_bytes)
     return pictures, merge_options(request, option_fields) if option_fields else options
 
 
@@ -84,8 +88,8 @@ def _parse_parts(body: bytes, media_type: bytes) -> list[Part]:
         )
     if not media_type.startswith(b"image/") and media_type not in DEFAULT_TYPES:
         raise UnsupportedFormat(
-            f"a body of type {media_type.decode(errors='replace')!r} is no picture; send multipart/form-data, image/…, "
-            "application/octet-stream, or application/json"
+            f"a body of type {media_type.decode(errors='replace')!r} is not a picture; send multipart/form-data, "
+            "image/…, application/octet-stream, or application/json"
         )
     if not body.isascii():
         if media_type == URLENCODED and not any(byte in body for byte in (b"\0", b"\r", b"\n")):
@@ -110,7 +114,7 @@ def _parse_json(body: bytes) -> list[Part]:
             raise InvalidParameter(f"there is no {name[:60]!r} in a request; there are {known}")
         for entry in value if isinstance(value, list) and name in PICTURE_NAMES else [value]:
             if name in PICTURE_NAMES and not isinstance(entry, str):
-                raise MalformedBody(f"{name} is no string: send a picture as a string in base64, or as a data: URL")
+                raise MalformedBody(f"{name} is not a string: send a picture as a string in base64, or as a data: URL")
             if entry is not None:
                 parts.append(Part(name, False, str(entry).encode(errors="replace")))
     return parts

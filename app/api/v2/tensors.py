@@ -142,7 +142,7 @@ def _binary_files(part: memoryview, count: int) -> list[bytes]:
 
 
 def _json_pixels(data: object, count: int) -> NDArray[np.uint8]:
-    """Nested as the shape is, or flat. numpy is not used: it would allocate memory for data that is no numbers."""
+    """Nested as the shape is, or flat. numpy is not used: it would allocate memory for data that are not numbers."""
     shape = (count, SIZE, SIZE)
     rows: list[Any] = [data]
     if isinstance(data, list) and data and isinstance(data[0], list):
