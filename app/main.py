@@ -23,7 +23,7 @@ from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
 from app.inference.classifier import Classifier
-from app.inference.cpu import lower_thread_priority
+from app.inference.cpu import THREAD_SWITCH_INTERVAL, lower_thread_priority
 from app.inference.engines import choose
 from app.metrics import Metrics, remove_dead_workers
 from app.middleware.api_keys import ApiKeys
@@ -43,9 +43,6 @@ ENGINE_STOP_TIMEOUT = 1.0
 
 MAX_BODIES_IN_MEMORY = 16
 """Request bodies of the largest allowed size."""
-
-THREAD_SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that runs Python yields. The engine's threads wait for the event loop that long."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -106,7 +103,7 @@ async def _lifespan(
 def _load(settings: Settings, metrics: Metrics) -> Classifier:
     lower_thread_priority()  # inherited by the engine's threads, which start here
     checkpoint = Checkpoint.load(settings.checkpoint)
-    return Classifier(checkpoint, choose.build(settings, checkpoint), settings, metrics)
+    return Classifier(checkpoint, choose.build_engine(settings, checkpoint), settings, metrics)
 
 
 app = create_app()

@@ -40,7 +40,7 @@ class Metrics:
         self._request_count = self._counter("googlenet_http_requests", "Requests answered.", labels)
         name = "googlenet_http_request_duration_seconds"
         self._request_time = self._histogram(
-            name, "From the request's head to its answer's end.", DURATION_BUCKETS, labels
+            name, "Time from a request's headers to the end of its response.", DURATION_BUCKETS, labels
         )
         self._predictions = self._counter("googlenet_predictions", "Answers by class.", ["label"])
         name = "googlenet_prediction_confidence_ratio"
@@ -52,26 +52,28 @@ class Metrics:
 
     def _create_engine_metrics(self) -> None:
         name = "googlenet_decode_duration_seconds"
-        self.decode_time = self._histogram(name, "Decoding and preprocessing of one picture.", DURATION_BUCKETS)
+        self.decode_time = self._histogram(name, "Time to decode and preprocess one picture.", DURATION_BUCKETS)
         name = "googlenet_queue_duration_seconds"
-        self.queue_time = self._histogram(name, "Waiting of one picture for the engine.", DURATION_BUCKETS)
+        self.queue_time = self._histogram(name, "Time that one picture waited for the engine.", DURATION_BUCKETS)
         name = "googlenet_inference_duration_seconds"
         self._inference_time = self._histogram(name, "The engine's time for one batch.", DURATION_BUCKETS)
         self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
-        self.batch_splits = self._counter("googlenet_batch_splits", "Batches halved for want of device memory.")
+        self.batch_splits = self._counter(
+            "googlenet_batch_splits", "Batches that were halved because device memory was too small."
+        )
         text = "Engines replaced because they had died or answered wrongly; attempts that failed do not count."
         self.engine_restarts = self._counter("googlenet_engine_restarts", text)
         self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
-        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be under way at once.")
+        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be in progress at once.")
         name = "googlenet_last_inference_timestamp_seconds"
-        self._last_inference = self._gauge(name, "When the last batch was done.", mode="livemax")
+        self._last_inference = self._gauge(name, "Time at which the last batch was finished.", mode="livemax")
         labels = ["name", "version", "engine", "device", "precision"]
-        text = "1 for the network that answers, 0 for one that did."
+        text = "1 for the network in use, 0 for earlier ones."
         self._model = self._gauge("googlenet_model_info", text, labels, mode="livemax")
         self._current_model: Gauge | None = None
 
     def _create_device_metrics(self) -> None:
-        name, text = "googlenet_device_memory_allocated_bytes", "GPU memory that the engines have taken for themselves."
+        name, text = "googlenet_device_memory_allocated_bytes", "GPU memory that the engines have reserved."
         self._memory_allocated = self._gauge(name, text, ["device"])
         name, text = "googlenet_device_memory_used_bytes", "GPU memory in use by all processes."
         self._memory_used = self._gauge(name, text, ["device"], mode="livemax")

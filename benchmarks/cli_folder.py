@@ -33,7 +33,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    engine = choose.build(settings, checkpoint)
+    engine = choose.build_engine(settings, checkpoint)
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         count = write_pictures(Path(folder))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.engines.base import lanes
-from app.inference.engines.choose import build
+from app.inference.engines.choose import build_engine
 from app.settings import Settings
 from benchmarks.harness.bodies import tensor
 from benchmarks.harness.machine import describe
@@ -47,7 +47,7 @@ def main() -> None:
 
 def measure(client: httpx.Client, checkpoint: Checkpoint, pixels: NDArray[np.uint8], rounds: int) -> None:
     size = client.get("/health").json()["engine"]["max_batch_size"]
-    engine = build(Settings(), checkpoint)
+    engine = build_engine(Settings(), checkpoint)
     threads = ThreadPoolExecutor(lanes(engine))
     body = tensor(pixels)
     headers = {"Inference-Header-Content-Length": str(body.json_length)}

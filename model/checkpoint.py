@@ -1,9 +1,9 @@
 """A checkpoint: one safetensors file with a trained network and everything needed to serve it.
 
 Tensors: the folded network's weights in half precision, prefix `network.`; the out-of-distribution detector's,
-prefix `detector.`; golden pictures and their expected probabilities. Metadata: classes, input size, normalisation,
-temperature, threshold, training, accuracy. A SHA-256 digest covers all of it, and a damaged file is refused. Reading
-a checkpoint needs no torch and unpickles nothing.
+prefix `detector.`; golden pictures and their expected probabilities. The documentation calls the golden pictures known
+pictures. Metadata: classes, input size, normalisation, temperature, threshold, training, accuracy. A SHA-256 digest
+covers all of it, and a damaged file is refused. Reading a checkpoint needs no torch and unpickles nothing.
 """
 
 import hashlib

@@ -181,16 +181,20 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
 
         register_heif_opener()
     try:
-        folder = ImageFolder(str(root), _read_picture, is_valid_file=lambda path: path.lower().endswith(SUFFIXES))
+        folder = ImageFolder(str(root), loader=_read_picture, is_valid_file=_is_picture)
         pairs = [folder[i] for i in range(len(folder))]
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{root} is neither Fashion-MNIST nor a folder with a folder of pictures a class: {error}"
+            f"{root} has neither Fashion-MNIST's files nor a folder of pictures for each class: {error}"
         ) from None
     if len(folder.classes) < 2 or len(pairs) < 10:
         raise DataError(f"{root}: {len(pairs)} pictures of {len(folder.classes)} classes are too few to train on")
     pixels = torch.from_numpy(np.stack([pixels for pixels, _ in pairs]))
     return tuple(folder.classes), Split(pixels, torch.tensor([label for _, label in pairs]))
+
+
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES)
 
 
 def _read_picture(path: str) -> NDArray[np.uint8]:

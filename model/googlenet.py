@@ -7,9 +7,11 @@ turns the second into the first, exactly, so serving pays nothing for it. `Infer
 every engine runs: pixels in; logits, features and class maps out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
@@ -60,6 +62,13 @@ class GoogLeNet(nn.Module):
         )
         # (1024,)
         self.head = nn.Linear(1024, classes)
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, NDArray[Any]], classes: int) -> "GoogLeNet":
+        """The plain net with a checkpoint's weights, in single precision on the CPU. Raises RuntimeError."""
+        network = cls(classes)
+        network.load_state_dict({name: torch.from_numpy(array).float() for name, array in weights.items()})
+        return network.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         for stage in self.children():

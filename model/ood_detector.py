@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT = 0.955
+KEPT_SHARE = 0.955
 """Share of the validation pictures below an export's threshold: 95 %, and a margin for rounding on other CPUs."""
 
 ROTATION_CHECK_EXCESS = 1.5
-"""A picture is tried in its other quarter turns if its score exceeds the threshold by more than this. Few upright
-garments do, and nine in ten of the turned ones."""
+"""In log odds, like the score: a picture is tried in its other quarter turns if its score exceeds the threshold by more
+than this. Few upright garments have such a score, and nine in ten of the turned ones have."""
 
 TURN_ACCEPTED_BELOW = 2.0
-"""A turn is accepted if its score is at least this far below the threshold."""
+"""In log odds: a turn is accepted if its score is at least this far below the threshold."""
 
 TURN_CONFIDENCE = 0.93
 """A turned picture stays out of distribution if its most likely class has a lower probability."""
@@ -54,7 +54,7 @@ def energy(logits: Floats) -> Floats:
     return values
 
 
-def threshold(scores: Floats, kept: float = KEPT) -> float:
+def threshold(scores: Floats, kept: float = KEPT_SHARE) -> float:
     """The lowest value that at least the share `kept` of `scores` does not exceed."""
     return float(np.sort(scores)[max(0, int(np.ceil(kept * len(scores))) - 1)])
 

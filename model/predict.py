@@ -32,9 +32,8 @@ Predictor = Callable[[NDArray[np.uint8]], Outputs]
 
 def load_graph(checkpoint: Checkpoint) -> InferenceGraph:
     """The checkpoint's InferenceGraph, in single precision on the CPU."""
-    network = GoogLeNet(len(checkpoint.metadata.classes))
-    network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
-    return InferenceGraph(network.eval(), checkpoint.metadata.mean, checkpoint.metadata.std).eval()
+    network = GoogLeNet.from_weights(checkpoint.weights, len(checkpoint.metadata.classes))
+    return InferenceGraph(network, checkpoint.metadata.mean, checkpoint.metadata.std).eval()
 
 
 def load_predictor(checkpoint: Checkpoint, batch_size: int = 128) -> Predictor:

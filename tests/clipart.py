@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app.inference.engines.choose import build
+from app.inference.engines.choose import build_engine
 from app.inference.scores import score
 from app.settings import Settings
 from model.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ def main() -> int:
         return 2
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    engine = build(settings, checkpoint)
+    engine = build_engine(settings, checkpoint)
     right = {"on transparency": 0, "on white": 0}
     for name, label in GARMENTS.items():
         cut_out = draw(Path(sys.argv[1]) / name)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.inference.engines.choose import build
+from app.inference.engines.choose import build_engine
 from app.inference.scores import score
 from app.settings import Settings
 from model.checkpoint import Checkpoint
@@ -48,7 +48,7 @@ def main() -> int:
     right: dict[str, list[bool]] = defaultdict(list)
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    engine = build(settings, checkpoint)
+    engine = build_engine(settings, checkpoint)
     for row in rows:
         for side, image in zip(SIDES, drawings[row["package"], row["name"]], strict=True):
             (found,) = score(engine, checkpoint, preprocess(image).pixels[np.newaxis])

@@ -17,13 +17,11 @@ from app.cli.output import make_writer, write_all
 from app.cli.settings_options import set_environment, with_settings_options
 from app.client import Client
 from app.errors import ServiceError, StartError
+from app.inference.cpu import THREAD_SWITCH_INTERVAL
 from app.inference.engines import base, choose
 from app.settings import Settings, validation_message
 from model.checkpoint import Checkpoint, CheckpointError
 from model.preprocess import BackgroundOption, Mode
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds. With Python's 5 ms the threads that decode would keep the engine's thread waiting for the Python lock."""
 
 cli = typer.Typer(
     help="Which Fashion-MNIST class is the garment on a picture?", no_args_is_help=True, pretty_exceptions_enable=False
@@ -78,7 +76,7 @@ def classify(
     else:
         decoders = start_decoders(files, device or Settings().device)
         settings, loaded, chosen_engine = _build_engine(engine, device, checkpoint)
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
         options = ClassifyOptions(settings.max_pixels, probabilities, mode, background)
         classes = list(loaded.metadata.classes) if probabilities else []
         batches = classify_files(chosen_engine, loaded, files, options, decoders)
@@ -120,7 +118,7 @@ def _build_engine(name: str | None, device: str | None, file: Path | None) -> tu
     set_environment(engine=name, device=device, checkpoint=file)
     settings = Settings()
     checkpoint = Checkpoint.load(settings.checkpoint)
-    return settings, checkpoint, choose.build(settings, checkpoint)
+    return settings, checkpoint, choose.build_engine(settings, checkpoint)
 
 
 def main() -> None:

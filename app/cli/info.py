@@ -40,7 +40,7 @@ def _join(recipe: dict[str, Any]) -> str:
 
 def _engine_here(checkpoint: Checkpoint, settings: Settings) -> str:
     try:
-        engine = choose.build(settings, checkpoint)
+        engine = choose.build_engine(settings, checkpoint)
     except StartError as error:
         return f"none: {error}"
     return f"{engine.name} on {engine.device} in {engine.precision}"

@@ -12,10 +12,9 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from app.errors import EmptyBody, UndecodablePicture, UnsupportedFormat
 from app.images.formats import jpeg
 from app.images.formats.small_png import read_small_png
-from app.images.heif import open_heif
 from app.images.pixel_limit import count_pixels, too_many_pixels
 from app.images.read_limits import LimitedFile, start_time_limit
-from app.images.supported import HEIF, JPEG, LABELS, ImageFormat, find_format
+from app.images.supported import JPEG, LABELS, ImageFormat, find_format
 from app.images.truncated_jpeg import decode_truncated_jpeg
 from app.images.unsupported import describe_unsupported
 from model.preprocess import BackgroundOption, Mode, Preprocessed, preprocess
@@ -70,8 +69,8 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
     if found is None:
         raise UnsupportedFormat(describe_unsupported(data) or f"the data is none of {LABELS}")
     try:
-        if found is HEIF:
-            image, size, counted = open_heif(data, max_pixels)
+        if found.opener:
+            image, size, counted = found.opener(data, max_pixels)
             allowed = max_pixels
         else:
             image, size = _open_reduced(_checked_file(data, found), found)

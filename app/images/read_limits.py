@@ -25,7 +25,7 @@ MAX_TIFF_SECONDS = 0.6
 """CPU time to decompress a TIFF's strips. Those of the largest picture allowed take 0.2 s."""
 
 PIECE_BYTES = 16 * 1024
-"""Bytes that are decompressed between two looks at the clock. They become at most 17 MB."""
+"""Bytes that are decompressed between two checks of the time limit. They decompress to at most 17 MB."""
 
 SMALL_TIFF = 4 * 1024 * 1024
 """Bytes. The strips of a smaller TIFF need not be checked."""

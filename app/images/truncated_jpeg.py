@@ -17,7 +17,7 @@ NOISE_AFTER_RESTARTS = b"".join(bytes((0xFF, 0xD0 + i % 8)) + NOISE[i % 6 :] for
 ENDINGS = (END_OF_IMAGE, NOISE + NOISE_AFTER_RESTARTS + END_OF_IMAGE)
 
 MAX_SECONDS = 0.35
-"""CPU time of the first attempt to decode. After a longer one, the two more attempts here would cost too much."""
+"""CPU time of the first attempt to decode. If it took longer, the picture is not decoded twice more."""
 
 
 def decode_truncated_jpeg(data: bytes, open_jpeg: Callable[[bytes], Image.Image], seconds: float) -> Image.Image | None:

@@ -1,1 +1,1 @@
-"""Preprocessed pictures to scores: admission control, batching, engines, their health and replacement."""
+"""From a picture's file to class probabilities: admission, batching, engines, their health and replacement."""

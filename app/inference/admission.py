@@ -63,7 +63,7 @@ class AdmissionControl:
         """The error for pictures that are not admitted; counts them. Retry-After is when all others are answered."""
         self._metrics.dropped("rejected", count)
         seconds = min(self.in_progress / self._rate, self._timeout)
-        return QueueFull(f"{self.in_progress} pictures are under way already", retry_after=seconds)
+        return QueueFull(f"{self.in_progress} pictures are in progress already", retry_after=seconds)
 
     def _measure_rate(self) -> None:
         """After each answer; takes a new rate once the service has been busy for long enough."""

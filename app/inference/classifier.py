@@ -1,4 +1,4 @@
-"""THE PATH of a picture: bytes → decode → preprocess → batcher → engine → labels → Prediction.
+"""Classifies pictures: file → decode → preprocess → batch → engine → scores → Prediction.
 
 Each picture is decoded and preprocessed before the queue. A bad picture is refused alone and never reaches a batch.
 """
@@ -31,7 +31,7 @@ from app.metrics import Metrics
 from model.checkpoint import Checkpoint
 from model.preprocess import BackgroundOption, Mode, Preprocessed, Rotation
 
-if TYPE_CHECKING:  # the path also runs where there is no HTTP
+if TYPE_CHECKING:  # also used without the web framework
     from app.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,10 @@ CGROUP_QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cf
 ENGINE_NICENESS = 7
 """Added to the niceness of the engine's threads: the event loop then gets almost five times their share of a core."""
 
+THREAD_SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that runs Python yields, for sys.setswitchinterval. With Python's 5 ms, the engine's
+threads would wait that long for the event loop or for threads that decode."""
+
 WORKERS_VARIABLE = "GOOGLENET_WORKERS"
 """The environment variable with the number of worker processes, which share the cores."""
 

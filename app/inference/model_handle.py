@@ -13,7 +13,7 @@ import numpy as np
 from app.errors import StartError
 from app.inference.cpu import lower_thread_priority
 from app.inference.engines.base import Engine, device_memory
-from app.inference.engines.choose import build, golden_error
+from app.inference.engines.choose import build_engine, golden_error
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
 
@@ -52,7 +52,7 @@ class ModelHandle:
         if not self._may_restart():
             return False
         try:
-            engine = build(self._settings, checkpoint)
+            engine = build_engine(self._settings, checkpoint)
         except BaseException as error:
             log.error("the engine could not be restarted: %s: %s", type(error).__name__, error)
             return False
@@ -129,7 +129,7 @@ class ModelHandle:
         checkpoint = Checkpoint.load(self._settings.checkpoint)
         if checkpoint.metadata.classes != self.current[0].metadata.classes:
             raise StartError("it has other classes, which needs a restart")
-        engine = build(self._settings, checkpoint)
+        engine = build_engine(self._settings, checkpoint)
         pixels = checkpoint.golden.pixels
         engine(np.resize(pixels, (batch_size, *pixels.shape[1:])))
         return checkpoint, engine

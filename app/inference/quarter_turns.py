@@ -9,8 +9,9 @@ from typing import cast
 
 from app.errors import ServiceError
 from app.inference.batching.batcher import Batcher
-from app.inference.batching.requests import Answer, Outcome, Pixels
+from app.inference.batching.requests import Answer, Outcome
 from app.inference.scores import Scores, choose_turn, rotate_by_quarters, unclear_pictures
+from model.preprocess import Pixels
 
 
 async def submit_with_quarter_turns(

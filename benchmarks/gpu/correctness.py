@@ -12,7 +12,7 @@ import torch
 
 from app.inference.engines.base import Engine
 from app.inference.engines.choose import golden_error
-from app.inference.engines.cuda import MAX_GRAPH_BATCH, PRECISIONS, CapturedBatch, CudaEngine, build
+from app.inference.engines.cuda import MAX_GRAPH_BATCH, PRECISIONS, CapturedBatch, CudaEngine, build_buckets
 from app.inference.engines.pytorch import TorchEngine
 from benchmarks.gpu.reporting import Options, parse_options, report
 from model import data
@@ -81,8 +81,8 @@ def _check_full_memory(checkpoint: Checkpoint) -> None:
     """Fills the card's memory. The largest batch must shrink, and the answers must stay correct."""
     pixels = np.resize(checkpoint.golden.pixels, (2 * MAX_GRAPH_BATCH, 96, 96))
     dtype = next(iter(PRECISIONS.values()))
-    expected = build(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)(pixels).logits
-    buckets = build(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)
+    expected = build_buckets(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)(pixels).logits
+    buckets = build_buckets(checkpoint, "cuda", dtype, CapturedBatch, MAX_GRAPH_BATCH)
     torch.cuda.empty_cache()
     taken = torch.empty(max(1, torch.cuda.mem_get_info()[0] - FREE_BYTES), dtype=torch.uint8, device="cuda")
     try:

@@ -63,5 +63,5 @@ def _torch(checkpoint: Checkpoint) -> tuple[Run, float]:
 
 
 def _engine(settings: Settings, checkpoint: Checkpoint) -> tuple[Run, float]:
-    chosen = choose.build(settings, checkpoint)
+    chosen = choose.build_engine(settings, checkpoint)
     return lambda pixels: chosen(pixels).logits, chosen.temperature

@@ -35,7 +35,7 @@ SEED = 0
 
 def train_detector(run: Predictor, train: Split) -> Detector:
     """The detector for the network that `run` computes, from training pictures and outliers."""
-    outlier_groups = [*synthetic_outlier_outputs(run, train).values(), misread_turned_outputs(run, train)]
+    outlier_groups = [*synthetic_outlier_outputs(run, train).values(), misclassified_rotated_outputs(run, train)]
     return fit_detector(inlier_outputs(run, train), outlier_groups)
 
 
@@ -54,7 +54,7 @@ def synthetic_outlier_outputs(run: Predictor, train: Split, seed: int = SEED) ->
     return {family: run(preprocess_all(outliers.draw(family, count, pictures, seed))) for family in outliers.FAMILIES}
 
 
-def misread_turned_outputs(run: Predictor, train: Split) -> Outputs:
+def misclassified_rotated_outputs(run: Predictor, train: Split) -> Outputs:
     """The network's outputs for garments turned by 90°, 180° or 270° that it misclassifies, at most MAX_OUTLIERS."""
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED + 1))[: 2 * MAX_OUTLIERS]
     pixels, labels = serving_pixels(train.pixels[order]).numpy(), train.labels[order].numpy()

@@ -17,13 +17,11 @@ from PIL import Image
 
 from model.calibrate.reliability import measure_reliability
 from model.evaluate.served_precisions import Predictions, ServedModel
-from model.preprocess import Preprocessed, native, preprocess
+from model.preprocess import Pixels, Preprocessed, native, preprocess
 from model.synthetic.uploads import GROUPS, make_upload
 
-Pixels = NDArray[np.uint8]
-
 CONFIDENT = 0.8
-"""A wrong answer with a higher confidence misleads, unless it is flagged."""
+"""A wrong answer with a higher confidence counts as misleading if it is not flagged."""
 
 Cache = dict[bytes, tuple[NDArray[np.float32], float]]
 """Probabilities and the score minus the threshold, by the hash of the network's input; many inputs are identical."""

@@ -1,4 +1,4 @@
-"""A checkpoint as the service answers with it: each export in each precision, with the calibration fitted to it."""
+"""The service's answers for a checkpoint: each export in each precision, with the calibration fitted to it."""
 
 from contextlib import suppress
 from dataclasses import dataclass

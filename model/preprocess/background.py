@@ -1,4 +1,4 @@
-"""The background behind the garment, estimated from the picture's border: its colour, its noise, what differs from it.
+"""Estimates the background from the picture's border: its colour and its noise. Finds the pixels that differ from it.
 
 An uneven background, such as a vignette or light from one side, is modelled by a second-degree polynomial per
 channel. An even one is modelled as a single colour.

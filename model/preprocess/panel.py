@@ -28,7 +28,7 @@ MAX_FRAME_WIDTH = 2
 """Pixels of the small copy: a bar this thin is a frame, not a bar."""
 
 MIN_RECTANGLE_COVERAGE = 0.995
-"""Share of a mere rectangle's box that is set once its holes are filled. It is no object in front of a background."""
+"""Share of a rectangle's box that is set once its holes are filled. A shape with less may be an object, not a panel."""
 
 MIN_BODY_SHARE = 0.8
 """Share of the whole figure's box that the rectangle has; the rest are tick labels."""

@@ -1,4 +1,4 @@
-"""Mode `photo`: makes a data-set picture of any picture, the way the data set itself was made.
+"""Mode `photo`: converts a photo to a picture like those of the data set, by the steps that made the data set.
 
 Xiao, Rasul and Vollgraf 2017, section 2: a front view on a near-white background; edges close to the background
 trimmed; the longer side reduced to 28 pixels; sharpened; the shorter side extended with the garment in the middle;

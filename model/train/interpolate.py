@@ -1,4 +1,4 @@
-"""Interpolates between the weights of two checkpoints, one of which was trained further from the other.
+"""Interpolates between the weights of two checkpoints. The second was trained further, from the first.
 
     python -m model.train.interpolate BEFORE AFTER --share 0.7 --out FILE
 

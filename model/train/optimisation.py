@@ -1,4 +1,4 @@
-"""What turns gradients into weights: initialisation, optimizer, mixed precision and the moving average of weights."""
+"""Optimisation: initial weights, optimizer, mixed precision and the moving average of weights."""
 
 from typing import Any
 

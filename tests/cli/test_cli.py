@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_a_row_and_the_end_is_1(server: Server, tmp_path:
 def test_processes_decode_as_threads_do(checkpoint: Checkpoint) -> None:
     files = [str(path) for path in sorted(PICTURES.glob("*.png"))] + ["gone.png"]
     options = classify_local.ClassifyOptions(1_000_000, probabilities=False, mode="auto", background="auto")
-    running = choose.build(settings_page.Settings(), checkpoint)
+    running = choose.build_engine(settings_page.Settings(), checkpoint)
     by_processes, by_threads = (
         [row for rows in classify_local.classify_files(running, checkpoint, files, options, pool) for row in rows]
         for pool in (ProcessPoolExecutor(2, get_context("spawn")), ThreadPoolExecutor(2))

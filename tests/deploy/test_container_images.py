@@ -60,7 +60,7 @@ def test_the_service_is_ready_where_there_is_no_torch(tmp_path: Path) -> None:
         "from app.settings import Settings\n"
         "from model.checkpoint import Checkpoint\n"
         "settings = Settings(device='cpu')\n"
-        "print(choose.build(settings, Checkpoint.load(settings.checkpoint)).name)\n"
+        "print(choose.build_engine(settings, Checkpoint.load(settings.checkpoint)).name)\n"
     )
     done = subprocess.run(
         [sys.executable, tmp_path / "hide.py"],

@@ -14,7 +14,7 @@ from torch import nn
 from app.inference.engines.base import Outputs
 from app.inference.engines.batch_buckets import FixedBatch
 from app.inference.engines.choose import golden_error
-from app.inference.engines.cuda import CudaEngine, build
+from app.inference.engines.cuda import CudaEngine, build_buckets
 from app.inference.engines.pytorch import TorchEngine, load_network
 from model.checkpoint import Checkpoint
 from model.fused_googlenet import fuse_branches
@@ -111,7 +111,7 @@ def test_any_batch_goes_through_fixed_sizes(
     count: int,
     sizes: set[tuple[int, int]],
 ) -> None:
-    buckets = build(checkpoint, "cpu", torch.float32, Recorded, LARGEST)
+    buckets = build_buckets(checkpoint, "cpu", torch.float32, Recorded, LARGEST)
     same(buckets(many[:count]), count)
     assert set(built) == sizes
     assert len(built) == len(sizes), "each is built once"
@@ -119,7 +119,7 @@ def test_any_batch_goes_through_fixed_sizes(
 
 
 def test_every_size_is_there_before_the_first_picture(checkpoint: Checkpoint, many: NDArray[np.uint8]) -> None:
-    buckets = build(checkpoint, "cpu", torch.float32, Recorded, LARGEST)
+    buckets = build_buckets(checkpoint, "cpu", torch.float32, Recorded, LARGEST)
     buckets.prepare()
     assert built == [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (16, 1)]
 
@@ -127,7 +127,7 @@ def test_every_size_is_there_before_the_first_picture(checkpoint: Checkpoint, ma
 def test_out_of_memory_halves_the_batch(
     checkpoint: Checkpoint, many: NDArray[np.uint8], same: Callable[[Outputs, int], None]
 ) -> None:
-    buckets = build(checkpoint, "cpu", torch.float32, SmallMemory, LARGEST)
+    buckets = build_buckets(checkpoint, "cpu", torch.float32, SmallMemory, LARGEST)
     same(buckets(many[:23]), 23)
     assert (buckets.largest, buckets.halvings) == (4, 2)
     same(buckets(many), 200)
@@ -135,7 +135,7 @@ def test_out_of_memory_halves_the_batch(
 
 
 def test_no_memory_at_all_is_said(checkpoint: Checkpoint, many: NDArray[np.uint8]) -> None:
-    buckets = build(checkpoint, "cpu", torch.float32, NoMemory, LARGEST)
+    buckets = build_buckets(checkpoint, "cpu", torch.float32, NoMemory, LARGEST)
     with pytest.raises(torch.OutOfMemoryError):
         buckets(many[:5])
 
@@ -144,7 +144,7 @@ def test_no_memory_at_all_is_said(checkpoint: Checkpoint, many: NDArray[np.uint8
 def test_half_precision_keeps_the_labels(
     checkpoint: Checkpoint, many: NDArray[np.uint8], expected: Outputs, dtype: torch.dtype
 ) -> None:
-    logits = build(checkpoint, "cpu", dtype, FixedBatch, LARGEST)(many[:32]).logits
+    logits = build_buckets(checkpoint, "cpu", dtype, FixedBatch, LARGEST)(many[:32]).logits
     assert (logits.argmax(1) == expected.logits[:32].argmax(1)).sum() >= 31
 
 

@@ -132,7 +132,7 @@ def test_an_idle_engine_is_not_stuck_though_its_thread_stumbled(tmp_path: Path, 
         trigger.touch()
         assert client.post("/predict", files={"file": boot}).status_code == 503
         until = time.monotonic() + 60
-        while not any("an engine thread stumbled" in line for line in server.log):
+        while not any("an engine thread raised an unexpected error" in line for line in server.log):
             assert time.monotonic() < until
         until = time.monotonic() + 3
         while time.monotonic() < until:

@@ -57,7 +57,7 @@ async def _is_turned_away(client: httpx.AsyncClient, boot: bytes) -> None:
     assert (await client.post("/explain", **form)).status_code == 503  # type: ignore[arg-type]
     response = await client.post("/v2/models/googlenet-fashion-mnist/infer", json=_tensor())
     assert response.status_code == 503
-    assert "under way" in response.json()["error"]
+    assert "in progress" in response.json()["error"]
     await _before_its_body(client, boot)
 
 

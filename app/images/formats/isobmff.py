@@ -62,7 +62,7 @@ def read_still(data: bytes) -> Still:
     for kind, start, end in _boxes(data, 0, len(data)):
         boxes[kind].append((start, end))
     if len(boxes[b"meta"]) != 1:
-        raise UndecodablePicture("the file has no picture in it, or a film alone")
+        raise UndecodablePicture("the file has no picture in it, or only a video")
     items = _read_items(data, boxes[b"meta"][0])
     colors = _coded_items(items, items.primary)
     codec = items.types[colors[0]]
@@ -166,7 +166,7 @@ def _read_items(data: bytes, meta: Span) -> Items:
     boxes = dict[bytes, Span]()
     for kind, start, end in _boxes(data, meta[0] + 4, meta[1]):
         if kind in boxes and kind != b"free":
-            raise UndecodablePicture("the picture's header says things twice")
+            raise UndecodablePicture("the picture's header has a box twice")
         boxes[kind] = start, end
     items = Items()
     box = _FullBox(data, boxes[b"pitm"])

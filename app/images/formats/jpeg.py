@@ -46,7 +46,7 @@ def check(data: bytes) -> None:
 
 
 def check_small_file(data: bytes) -> None:
-    """Raises UndecodablePicture for more scans than any picture has. A small file has room for too many."""
+    """Raises UndecodablePicture for more scans than any picture has. Even a small file can have too many of them."""
     if len(SCAN_START.findall(data)) > MAX_SCANS:
         _check_scans(data, 2)
 

@@ -15,10 +15,11 @@ from typing import Generic
 from app.errors import DeadlinePassed, EngineFailed, NotReady
 from app.inference.batching.engine_threads import EngineThreads, Outcomes
 from app.inference.batching.lane_schedule import LaneSchedule
-from app.inference.batching.requests import Answer, Outcome, PendingRequest, Pixels, QueueEntry, Result
+from app.inference.batching.requests import Answer, Outcome, PendingRequest, QueueEntry, Result
 from app.inference.engine_health import EngineHealth
 from app.inference.engines.base import MIN_PARALLEL_BATCH
 from app.metrics import Metrics
+from model.preprocess import Pixels
 
 
 class Batcher(Generic[Result]):
@@ -118,7 +119,7 @@ class Batcher(Generic[Result]):
     def _engine_failed(self, reason: str, count: int) -> EngineFailed:
         """Counts the pictures that an unhealthy engine does not answer."""
         self._metrics.dropped("failed", count)
-        return EngineFailed(f"the engine is not trusted: {reason}")
+        return EngineFailed(f"the engine is unhealthy: {reason}")
 
     def _enqueue(self, entries: list[QueueEntry[Result]], first: bool) -> None:
         if self._stopping:

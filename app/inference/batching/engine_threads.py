@@ -10,10 +10,11 @@ from typing import Generic
 
 from app.errors import EngineFailed
 from app.inference.batching.lane_schedule import LaneSchedule
-from app.inference.batching.requests import Answer, Outcome, Pixels, QueueEntry, Result, stack
+from app.inference.batching.requests import Answer, Outcome, QueueEntry, Result, stack
 from app.inference.cpu import lower_thread_priority
 from app.inference.engine_health import EngineHealth
 from app.metrics import Metrics
+from model.preprocess import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class EngineThreads(Generic[Result]):
             try:
                 outcomes = self._answer(batch, thread)
             except BaseException:
-                log.exception("an engine thread stumbled")
+                log.exception("an engine thread raised an unexpected error")
             finally:
                 self._health.batch_finished(thread)
                 self._schedule.finish(thread, time.monotonic())

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import ServiceError
+from model.preprocess import Pixels
 
 Result = TypeVar("Result")
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """The batch sizes to choose from."""
 
 FIRST_SIZE = 16
-"""Measured first. Larger sizes follow while they are quick and have a better rate, smaller ones if it is too slow."""
+"""This size is measured first. Larger ones follow while their rate is better and they are quick. Smaller ones follow if
+it takes too long."""
 
 MAX_BATCH_SECONDS = 0.125
-"""With all lanes busy: a batch that takes longer is not chosen, at any rate."""
+"""A batch that takes longer with all lanes busy is not chosen, whatever its rate is."""
 
 QUICK_BATCH_SECONDS = 0.03
-"""With all lanes busy: after a batch that takes longer, no larger one is measured. It would delay the start."""
+"""After a batch that takes longer with all lanes busy, no larger one is measured: it would delay the start."""
 
 MIN_RATE_SHARE = 0.9
 """The smallest batch size with this share of the best rate is used, because larger batches wait for longer."""

@@ -37,7 +37,7 @@ class WrongAnswersError(StartError):
     """The engine runs, but its answers are not those that it gave where its export was made."""
 
 
-def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
+def build_engine(settings: "Settings", checkpoint: Checkpoint) -> Engine:
     """The engine that the settings name, verified. Raises StartError.
 
     Limits numpy's BLAS to one thread: its other threads would take cores from the engine while they wait for work.
@@ -49,7 +49,7 @@ def build(settings: "Settings", checkpoint: Checkpoint) -> Engine:
         try:
             return _verified("cuda", checkpoint, settings.device)
         except StartError as error:
-            log.warning("plain torch serves, for the CUDA engine cannot: %s", error)
+            log.warning("plain torch serves, because the CUDA engine cannot: %s", error)
             return _verified("torch", checkpoint, settings.device)
     return _build_for_cpu(checkpoint, settings.device)
 
@@ -80,12 +80,12 @@ def _build_for_cpu(checkpoint: Checkpoint, device: str) -> Engine:
     try:
         int8 = _verified("openvino-int8", checkpoint, device)
     except WrongAnswersError as error:
-        log.warning("floating point serves, for int8 cannot on this CPU: %s", error)
+        log.warning("floating point serves, because int8 cannot on this CPU: %s", error)
         return _verified(floating_point, checkpoint, device)
     try:
         return _verified("openvino", checkpoint, device) if _is_faster_in_bf16(checkpoint, int8) else int8
     except (ExportError, StartError, RuntimeError) as error:  # RuntimeError is OpenVINO's
-        log.warning("int8 serves, for bf16 cannot: %s", error)
+        log.warning("int8 serves, because bf16 cannot: %s", error)
         return int8
 
 
@@ -117,7 +117,10 @@ def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
     faster = bf16_rate > int8_rate
     log.info(
         "auto chose %s: %.0f pictures/s in int8, %.0f pictures/s in bf16, batches of %d",
-        *("bf16" if faster else "int8", int8_rate, bf16_rate, TRIAL_BATCH),
+        "bf16" if faster else "int8",
+        int8_rate,
+        bf16_rate,
+        TRIAL_BATCH,
     )
     return faster
 

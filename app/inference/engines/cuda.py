@@ -92,7 +92,7 @@ class CudaEngine:
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         if device == "cpu":
-            raise StartError("GOOGLENET_ENGINE=cuda runs on a GPU; GOOGLENET_DEVICE=cpu wants another")
+            raise StartError("GOOGLENET_ENGINE=cuda runs on a GPU; GOOGLENET_DEVICE=cpu asks for a CPU")
         if not torch.cuda.is_available():
             raise StartError("GOOGLENET_ENGINE=cuda: torch finds no usable GPU")
         self.golden = checkpoint.golden.probabilities
@@ -118,7 +118,7 @@ class CudaEngine:
         seconds: dict[str, float] = {}
         built: dict[str, Buckets] = {}
         for precision, dtype in PRECISIONS.items():
-            self.precision, self._buckets = precision, build(checkpoint, "cuda", dtype, batch, MAX_GRAPH_BATCH)
+            self.precision, self._buckets = precision, build_buckets(checkpoint, "cuda", dtype, batch, MAX_GRAPH_BATCH)
             self.errors[precision] = golden_error(self, checkpoint)
             if self.errors[precision] <= self.tolerance:
                 built[precision] = self._buckets
@@ -140,7 +140,9 @@ class CudaEngine:
         return self._buckets.batch(self._buckets.largest)
 
 
-def build(checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int) -> Buckets:
+def build_buckets(
+    checkpoint: Checkpoint, device: str, dtype: torch.dtype, batch: type[FixedBatch], largest: int
+) -> Buckets:
     """The checkpoint's network on a device in `dtype`, in batches of the class `batch`. Raises StartError."""
     network = fuse_branches(load_network(checkpoint)).to(device, dtype)
     network = network.to(memory_format=torch.channels_last)

@@ -31,7 +31,7 @@ class OpenVinoEngine:
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         if device == "cuda":
-            raise StartError(f"GOOGLENET_ENGINE={self.name} runs on the CPU; GOOGLENET_DEVICE=cuda wants another")
+            raise StartError(f"GOOGLENET_ENGINE={self.name} runs on the CPU; GOOGLENET_DEVICE=cuda asks for a GPU")
         try:
             export = Export.load(checkpoint, self.name)
         except ExportError as error:
@@ -72,7 +72,7 @@ class CompiledGraph:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         if not pixels.flags.writeable:
-            pixels = pixels.copy()  # OpenVINO would copy them too, but keep the whole request body alive
+            pixels = pixels.copy()  # OpenVINO's own copy would keep the whole request body in memory
         request = self._requests.get()
         try:
             request.infer([pixels], share_inputs=True)

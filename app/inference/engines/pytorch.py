@@ -48,9 +48,7 @@ def cuda_memory() -> DeviceMemory:
 
 def load_network(checkpoint: Checkpoint) -> GoogLeNet:
     """The checkpoint's network without BatchNorm, in single precision on the CPU. Raises StartError."""
-    network = GoogLeNet(len(checkpoint.metadata.classes))
     try:
-        network.load_state_dict({name: torch.from_numpy(array).float() for name, array in checkpoint.weights.items()})
+        return GoogLeNet.from_weights(checkpoint.weights, len(checkpoint.metadata.classes))
     except RuntimeError as error:
         raise StartError(f"the checkpoint's weights do not fit GoogLeNet ({str(error).splitlines()[0]})") from error
-    return network.eval()
