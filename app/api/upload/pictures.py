@@ -47,20 +47,16 @@ HOW_TO_SEND = (
 )
 
 
-async def read_pictures(
-    request: Request, options: Options, max_pictures: int, max_bytes: int | None = None
-) -> tuple[list[bytes], Options]:
+async def read_pictures(request: Request, options: Options, max_pictures: int) -> tuple[list[bytes], Options]:
     """The files of 1 to `max_pictures` pictures, and the options of query and body together.
 
-    The pictures may have up to `max_bytes` together; None means GOOGLENET_MAX_UPLOAD_BYTES.
     Raises ServiceError, RequestValidationError.
     """
     settings = Service.from_request(request).settings
     content_type = dict(request.scope["headers"]).get(b"content-type", b"")
     media_type, parameters = parse_header_value(content_type)
     is_text = media_type in (JSON, URLENCODED)
-    max_bytes = max_bytes or settings.max_upload_bytes
-    limit = int(max_bytes * TEXT_SCALE) if is_text else max_bytes
+    limit = int(settings.max_upload_bytes * TEXT_SCALE) if is_text else settings.max_upload_bytes
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
     if media_type == MULTIPART:
         parts = parse_multipart(body, parameters.get(b"boundary"))
@@ -70,9 +66,9 @@ async def read_pictures(
         parts = await request.state.uploads.parse_large(_parse_parts, body, media_type)
     picture_parts, option_fields = _select(parts, max_pictures)
     if len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
-        pictures = _decode_text(picture_parts, max_bytes)
+        pictures = _decode_text(picture_parts, settings.max_upload_bytes)
     else:
-        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, max_bytes)
+        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, settings.max_upload_bytes)
     return pictures, merge_options(request, option_fields) if option_fields else options
 
 
