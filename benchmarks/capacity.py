@@ -117,7 +117,7 @@ def fit_replica(results: dict[str, Any]) -> Replica:
 def costs_table(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [
-        "| one core | pictures/s | CPU ms a picture | of it not the engine | bytes in | bytes out, a picture |",
+        "| one core | pictures/s | CPU ms a picture | of it outside the engine | bytes in | bytes out, a picture |",
         "|---|---|---|---|---|---|",
     ]
     for kind, (name, _, count, _) in REQUEST_KINDS.items():
@@ -170,8 +170,8 @@ def _short(value: float) -> str:
 def example_table(results: dict[str, Any], rate: float) -> str:
     """What this many pictures per second need of each resource."""
     lines = [
-        f"| {rate:,.0f} pictures/s | cores | cores, if cards compute | Gbit/s in | Gbit/s out "
-        f"| nodes of {NODE['cores']} cores, {NODE['gigabits']:g} Gbit/s | with cards | first to run out |",
+        f"| {rate:,.0f} pictures/s | cores | cores, with GPUs | Gbit/s in | Gbit/s out "
+        f"| nodes of {NODE['cores']} cores, {NODE['gigabits']:g} Gbit/s | nodes, with GPUs | first to run out |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for kind, (name, _, count, _) in REQUEST_KINDS.items():
@@ -184,7 +184,7 @@ def example_table(results: dict[str, Any], rate: float) -> str:
         lines.append(
             f"| {name} | {rate * whole / 1000:,.1f} | {rate * path / 1000:,.1f} "
             f"| {_short(sides[0])} | {_short(sides[1])} "
-            f"| {math.ceil(nodes[0])} | {math.ceil(nodes[1])} | {first[0]}; with cards {first[1]} |"
+            f"| {math.ceil(nodes[0])} | {math.ceil(nodes[1])} | {first[0]}; with GPUs: {first[1]} |"
         )
     return "\n".join(lines)
 

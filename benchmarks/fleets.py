@@ -134,7 +134,7 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(name, runs) for name, runs in by_name.items()),
         "",
-        "| killed | sent | answered 200 | other | p50 ms | p99 ms | whole again after s |",
+        "| killed | sent | answered 200 | other | p50 ms | p99 ms | both replicas answer again after s |",
         "|---|---|---|---|---|---|---|",
         *(_kill_row(run) for runs in by_name.values() for run in runs if "loss" in run),
     ]

@@ -15,8 +15,8 @@ KEPT_SHARE = 0.955
 
 FAR_ABOVE, JUST_BELOW = 1.5, 0.7
 """In log odds, like the score: a picture is tried in its other quarter turns if its score is more than FAR_ABOVE above
-the threshold, or at most JUST_BELOW below it. Nine in ten turned garments are far above it. Those just below it would not be flagged. Pictures
-in between are flagged, and most are upright."""
+the threshold, or at most JUST_BELOW below it. Nine in ten turned garments are far above it. Those just below it would
+not be flagged. Pictures in between are flagged, and most are upright."""
 
 TURN_ACCEPTED_BELOW = 2.0
 """In log odds: a turn is accepted if its score is at least this far below the threshold."""
