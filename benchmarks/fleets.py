@@ -130,7 +130,7 @@ def table(results: dict[str, Any]) -> str:
     by_name = {name: [run for run in results["runs"] if run["name"] == name] for name in names}
     lines = [
         "| | req/s, 64 clients | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | pictures/s, 64 a request "
-        "| CPU ms a picture | memory MiB | start s | answers off by |",
+        "| CPU ms a picture | memory MiB | start s | largest difference of a probability |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(name, runs) for name, runs in by_name.items()),
         "",

@@ -29,6 +29,10 @@ class Input(Enum):
     BODY = "body"
 
 
+NEXT_REQUEST, HEADERS, BODY = Input
+"""Globals, because Python 3.11 takes several times as long to look up a member of an enum."""
+
+
 class Protocol(BaseProtocol):
     """One connection.
 
@@ -41,7 +45,7 @@ class Protocol(BaseProtocol):
         self._header_timeout: float = config.settings.header_timeout
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._expected = Input.NEXT_REQUEST
+        self._expected = NEXT_REQUEST
         self._header_bytes = 0
         """Bytes of these headers that have arrived."""
         self._chunk_bytes = self._headers_begun = 0
@@ -68,9 +72,9 @@ class Protocol(BaseProtocol):
             return
         expected, self._chunk_bytes, self._headers_begun = self._expected, len(data), 0
         super().data_received(data)
-        in_headers = self._expected is Input.HEADERS
+        in_headers = self._expected is HEADERS
         if in_headers:
-            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected is Input.NEXT_REQUEST)
+            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected is NEXT_REQUEST)
             self._header_bytes += len(data) if headers_only else self.header_size()
             if self._header_bytes > MAX_HEADER_BYTES:
                 self.refuse(TOO_LARGE)
@@ -79,7 +83,7 @@ class Protocol(BaseProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._expected, self._header_bytes = Input.HEADERS, 0
+        self._expected, self._header_bytes = HEADERS, 0
         self._headers_begun += 1
 
     def on_headers_complete(self) -> None:
@@ -93,10 +97,10 @@ class Protocol(BaseProtocol):
         if self._header_timer:
             self._cancel_header_timer()
         super().on_headers_complete()
-        self._expected = Input.BODY
+        self._expected = BODY
 
     def on_message_complete(self) -> None:
-        self._expected = Input.NEXT_REQUEST
+        self._expected = NEXT_REQUEST
         super().on_message_complete()
         scope = self.request_scope
         if scope is not None:
@@ -116,7 +120,7 @@ class Protocol(BaseProtocol):
         return response
 
     def malformed_request(self) -> None:
-        too_large = self._expected is Input.HEADERS and self.header_size() > MAX_HEADER_BYTES
+        too_large = self._expected is HEADERS and self.header_size() > MAX_HEADER_BYTES
         self.refuse(TOO_LARGE if too_large else MalformedRequest("this is not an HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:
@@ -129,9 +133,7 @@ class Protocol(BaseProtocol):
             return
         early_rejection = self.app_state.get("early_rejection")
         if early_rejection and not self.close_after_body:
-            status, headers, body = early_rejection.refuse(
-                error, self.headers if self._expected is Input.HEADERS else ()
-            )
+            status, headers, body = early_rejection.refuse(error, self.headers if self._expected is HEADERS else ())
             self.write_response(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()
 
@@ -150,7 +152,7 @@ class Protocol(BaseProtocol):
 
     def _headers_too_slow(self) -> None:
         self._header_timer = None
-        if self._expected is Input.HEADERS:
+        if self._expected is HEADERS:
             self.refuse(HeadersTooSlow(f"the headers did not arrive within {self._header_timeout:g} s"))
         else:
             self.transport.close()
