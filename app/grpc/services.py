@@ -18,7 +18,7 @@ from app.api.service import Service
 from app.api.upload.json_body import INLINE_BYTES
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
-from app.errors import QueueFull, ServiceError
+from app.errors import QueueFull, ServiceError, UnknownModel
 from app.grpc.calls import Call, CallMonitor, RequestStream, ServerState, status_code
 from app.grpc.tensors import encode_response, parse_request
 from app.inference.readiness import RESULT_LIFETIME
@@ -154,7 +154,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Check(self, request: Any, context: Any) -> Any:
         if request.service not in self._services:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+            raise UnknownModel(f"there is no service {request.service[:60]!r}")
         return health_pb2.HealthCheckResponse(status=await self._status(request.service))
 
     async def Watch(self, request: Any, context: Any) -> None:
