@@ -46,13 +46,9 @@ class Settings(BaseSettings):
     checkpoint: Path = SHIPPED
     """The trained network, a safetensors file"""
     workers: PositiveInt = 1
-<<<<<<< HEAD
-    """Processes behind the port, which share the cores; their metrics are added up"""
-    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    """Port of the Open Inference Protocol over gRPC, which needs the extra grpc; off by default"""
-=======
     """Processes behind the port; they share the cores, and /metrics adds up their metrics"""
->>>>>>> rooms
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port for gRPC, which needs the extra grpc; off by default"""
     max_batch_size: PositiveInt | None = None
     """Largest batch in pictures; by default the size that is fastest at the start"""
     queue_size: Annotated[int, Field(ge=MAX_PICTURES)] = 1024
