@@ -89,12 +89,19 @@ async def _lifespan(
     settings = settings or Settings()
     remove_dead_workers()
     keys = ApiKeys.from_settings(settings)
+    grpc_server_class = _import_grpc() if settings.grpc_port is not None else None
     classifier = await asyncio.to_thread(_load, settings, metrics)
     gc.freeze()  # these objects stay for ever: the garbage collector need not search them
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
     classifier.start()
     service, uploads = Service(settings, classifier), UploadBudget(MAX_BODIES_IN_MEMORY * settings.max_upload_bytes)
-    grpc_server = await _start_grpc(service, keys, uploads, request_log) if settings.grpc_port is not None else None
+    grpc_server = grpc_server_class(service, keys, uploads, request_log) if grpc_server_class else None
+    try:
+        if grpc_server:
+            await grpc_server.start()
+    except StartError:
+        await classifier.stop()
+        raise
     yield {
         "service": service,
         "keys": keys,
@@ -103,7 +110,7 @@ async def _lifespan(
         "reload": classifier.reload,
         "early_rejection": EarlyRejection(classifier.admission, request_log, settings.root_path),
     }
-    if grpc_server is not None:
+    if grpc_server:
         await grpc_server.stop(0)  # app.http.server has stopped it already, other servers have not
     request_log.log_summaries()
     try:
@@ -112,18 +119,14 @@ async def _lifespan(
         log.error("stopped while the engine was busy, %d pictures unanswered", classifier.batcher.waiting)
 
 
-async def _start_grpc(
-    service: Service, keys: ApiKeys | None, uploads: UploadBudget, request_log: RequestLog
-) -> "GrpcServer":
-    """Imports gRPC, which is not loaded otherwise. Raises StartError."""
+def _import_grpc() -> "type[GrpcServer]":
+    """gRPC is not loaded unless its port is set. Raises StartError if it is not installed."""
     try:
         from app.grpc.server import GrpcServer
     except ImportError as error:
         message = f"GOOGLENET_GRPC_PORT needs the extra grpc: pip install 'fashion-googlenet[grpc]' ({error})"
         raise StartError(message) from None
-    server = GrpcServer(service, keys, uploads, request_log)
-    await server.start()
-    return server
+    return GrpcServer
 
 
 def _load(settings: Settings, metrics: Metrics) -> Classifier:

@@ -14,11 +14,9 @@ from grpc import StatusCode
 
 from app import errors
 from app.api.service import Service
-from app.api.upload.content_encoding import decompress
-from app.api.upload.json_body import INLINE_BYTES
 from app.api.upload.memory_budget import UploadBudget
-from app.errors import BodyTooLarge, BodyTooSlow, EmptyBody, NotReady, ServiceError, Unauthorized
-from app.grpc.tensors import decode, decode_large
+from app.errors import BodyTooSlow, EmptyBody, NotReady, ServiceError, Unauthorized
+from app.grpc.messages import decode
 from app.middleware.api_keys import ApiKeys
 from app.middleware.request_log import RequestLog
 
@@ -51,6 +49,10 @@ MAX_RECEIVING = 32
 """Messages of ModelInfer that are received at a time. gRPC shows no message before it is complete, so that this times
 MAX_UPLOAD_BYTES bounds the memory that incomplete messages take."""
 
+CROWDED_TIMEOUT = 1.0
+"""Seconds a message may take to arrive, instead of BODY_TIMEOUT, while others wait: slow clients must not hold them
+up."""
+
 IDLE_GRACE = 1.0
 """Seconds for which a stream may still send requests after the server has begun to stop."""
 
@@ -60,10 +62,6 @@ CLIENT_CLOSED_REQUEST = 499
 DEADLINE_MARGIN = 0.05
 """Seconds. A call that is cancelled so shortly before its deadline was ended by it: the client's clock is ahead by the
 time that the call took to arrive."""
-
-COMPRESSED = {b"\x1f": "gzip", b"\x78": "deflate"}
-"""First byte of a compressed message → its encoding. No request type has a field with such a tag. gRPC's own
-decompression is switched off because it has no limit (app.grpc.server)."""
 
 
 def status_code(error: ServiceError) -> StatusCode:
@@ -130,6 +128,8 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self._settings, self._admission = service.settings, service.classifier.admission
         self._keys, self._uploads, self._request_log, self._state = keys, uploads, request_log, state
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
+        self._arriving: dict[asyncio.Timeout, float] = {}
+        """Time limit of each message that is arriving, and the event loop's time at which it began."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cancelling = False
 
@@ -237,13 +237,21 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             await behavior(request, call.context)
 
     async def _receive(self, call: Call) -> Any:
-        """The only request. Raises BodyTooSlow."""
-        timeout = self._settings.body_timeout
-        try:
-            async with asyncio.timeout(timeout), self._receiving:
-                data = await call.context.read()
-        except TimeoutError:
-            raise BodyTooSlow(f"the message did not arrive within {timeout:g} s") from None
+        """The only request. Raises BodyTooSlow, EmptyBody."""
+        if self._receiving.locked():  # others need a place
+            for limit, started in self._arriving.items():
+                if not limit.expired():
+                    limit.reschedule(started + CROWDED_TIMEOUT)
+        async with self._receiving:
+            seconds = CROWDED_TIMEOUT if self._receiving.locked() else self._settings.body_timeout
+            try:
+                async with asyncio.timeout(seconds) as limit:
+                    self._arriving[limit] = asyncio.get_running_loop().time()
+                    data = await call.context.read()
+            except TimeoutError:
+                raise BodyTooSlow("the message took too long to arrive") from None
+            finally:
+                self._arriving.pop(limit, None)
         if data is grpc.aio.EOF:
             raise EmptyBody("the call has no message")
         return await self._decode(call, data)
@@ -273,10 +281,6 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def _decode(self, call: Call, data: bytes) -> Any:
         """Raises MalformedBody, InvalidRequest, BodyTooLarge."""
         call.size += len(data)
-        if encoding := COMPRESSED.get(data[:1]):
-            data = await asyncio.to_thread(decompress, data, encoding, self._settings.max_upload_bytes)
-        if len(data) <= INLINE_BYTES:
-            return decode(data, call.handler.request_deserializer)
-        if call.method not in (INFER, STREAM_INFER):
-            raise BodyTooLarge(f"a message of this method has at most {INLINE_BYTES} bytes")
-        return await self._uploads.parse_large(decode_large, data)
+        limit = self._settings.max_upload_bytes
+        takes_pictures = call.method in (INFER, STREAM_INFER)
+        return await decode(data, call.handler.request_deserializer, limit, self._uploads if takes_pictures else None)

@@ -89,7 +89,7 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     return [
         ("grpc.so_reuseport", int(settings.workers > 1)),  # the workers listen side by side
         ("grpc.max_receive_message_length", settings.max_upload_bytes),
-        ("grpc.per_message_decompression", 0),  # app.grpc.calls decompresses within the limit
+        ("grpc.per_message_decompression", 0),  # app.grpc.messages decompresses within the limit
         ("grpc.max_metadata_size", MAX_METADATA),
         ("grpc.absolute_max_metadata_size", MAX_METADATA),
         ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),

@@ -20,7 +20,7 @@ from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
 from app.errors import QueueFull, ServiceError, UnknownModel
 from app.grpc.calls import Call, CallMonitor, RequestStream, ServerState, status_code
-from app.grpc.tensors import encode_response, parse_request
+from app.grpc.messages import encode_response, parse_request
 from app.inference.readiness import RESULT_LIFETIME
 
 EXTENSIONS = ["classification", "model_configuration", "statistics"]

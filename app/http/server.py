@@ -128,9 +128,16 @@ class Server(BaseServer):
             await asyncio.sleep(POLL_INTERVAL)
 
     async def _stop_grpc(self) -> None:
-        """Returns when all gRPC calls are answered, at the deadline at the latest."""
-        if grpc_server := self.app_state.get("grpc_server"):
-            await grpc_server.stop(0 if self.force_exit else max(0, self._drain_deadline - time.monotonic()))
+        """Returns when all gRPC calls have ended: at the deadline, or at a second signal, without an answer."""
+        grpc_server = self.app_state.get("grpc_server")
+        if grpc_server is None:
+            return
+        stopped = asyncio.ensure_future(grpc_server.stop(max(0, self._drain_deadline - time.monotonic())))
+        while not stopped.done() and not self.force_exit:
+            self._send_heartbeat()
+            await asyncio.wait({stopped}, timeout=POLL_INTERVAL)
+        if self.force_exit:
+            await grpc_server.stop(0)
 
     async def _cancel_requests(self) -> None:
         """Their clients receive a 503 from app.middleware.request_monitor."""

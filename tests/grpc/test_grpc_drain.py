@@ -11,7 +11,7 @@ import grpc
 import pytest
 from conftest import STOP_LIMIT, Server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.faults import release
+from support.faults import held, release
 from support.grpc_calls import INFER, channel, free_port, infer, outputs, raw_request, run_grpc_server
 from support.waiting import said, wait_until
 
@@ -76,6 +76,21 @@ def test_readiness_goes_first_and_all_is_still_served(boot: bytes) -> None:
         assert list(watch) == []
         server.process.wait(STOP_LIMIT)
     assert_no_traceback(server)
+
+
+def test_a_second_signal_ends_it_at_once(boot: bytes, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    settings = {"GOOGLENET_ENGINE": "support.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "300"}
+    with run_grpc_server(GOOGLENET_DRAIN_DELAY="0", GOOGLENET_DRAIN_LIMIT="100", **settings) as (server, target):
+        os.mkfifo(pipe)
+        with channel(target) as opened:
+            call: Any = opened.unary_unary(INFER).future(raw_request(boot).SerializeToString())
+            with held(pipe):  # entered once the engine hangs
+                server.process.send_signal(signal.SIGTERM)
+                wait_until(lambda: said(server, "Shutting down") == 1)
+                server.process.send_signal(signal.SIGTERM)
+                assert call.exception(STOP_LIMIT).code() == grpc.StatusCode.UNAVAILABLE
+                server.process.wait(20)
 
 
 def test_at_the_limit_calls_without_an_answer_are_told(boot: bytes, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import os
 import queue
 import re
 import socket
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +26,7 @@ from support.waiting import wait_until
 from tritonclient.utils import InferenceServerException
 
 from app import errors
-from app.grpc.calls import status_code
+from app.grpc.calls import CROWDED_TIMEOUT, MAX_RECEIVING, status_code
 
 LIMIT = 1.0
 """Seconds of the timeouts here."""
@@ -121,11 +124,26 @@ def test_methods_without_pictures_take_short_messages(calls: Any) -> None:
 def test_a_message_that_does_not_arrive(calls: Any) -> None:
     never: queue.Queue[bytes] = queue.Queue()
     error = refused(calls.stream_unary(INFER), iter(never.get, None), metadata=KEY, timeout=60)
-    assert (error.code(), "did not arrive" in error.details()) == (StatusCode.DEADLINE_EXCEEDED, True)
+    assert (error.code(), "took too long" in error.details()) == (StatusCode.DEADLINE_EXCEEDED, True)
     error = refused(calls.stream_stream(f"{SERVICE}ModelStreamInfer"), iter(never.get, None), metadata=KEY, timeout=60)
     assert (error.code(), "no request" in error.details()) == (StatusCode.DEADLINE_EXCEEDED, True)
     never.put(b"")  # for the threads that wait to send
     never.put(b"")
+
+
+def test_slow_clients_do_not_hold_up_others(boot: bytes) -> None:
+    """More messages that never arrive than may arrive at a time; each would have 20 s."""
+    never: queue.Queue[bytes] = queue.Queue()
+    with run_grpc_server() as (_, target), channel(target) as slow, channel(target) as opened:
+        slow_calls = [slow.stream_unary(INFER).future(iter(never.get, None)) for _ in range(MAX_RECEIVING + 8)]
+        wait_until(lambda: any(call.done() for call in slow_calls))
+        started = time.monotonic()
+        assert infer(opened, raw_request(boot)).outputs
+        assert time.monotonic() - started < 4 * CROWDED_TIMEOUT
+        assert slow_calls[0].code() == StatusCode.DEADLINE_EXCEEDED
+        for call in slow_calls:
+            call.cancel()
+            never.put(b"")
 
 
 def test_a_silent_connection_is_closed(strict: Server) -> None:
@@ -173,7 +191,7 @@ def test_calls_that_nobody_waits_for_leave_the_queue(hanging: tuple[Server, str]
         call = opened.unary_unary(INFER)
         message = raw_request(*[boot] * 32).SerializeToString()
         in_engine = call.future(raw_request(boot).SerializeToString())
-        wait_until(lambda: engine_hangs(server, target))
+        wait_until(lambda: engine_hangs(opened))
         cancelled = call.future(message)
         wait_until(lambda: in_progress(server) == 32)
         cancelled.cancel()
@@ -187,13 +205,10 @@ def test_calls_that_nobody_waits_for_leave_the_queue(hanging: tuple[Server, str]
         in_engine.cancel()
 
 
-def engine_hangs(server: Server, target: str) -> bool:
+def engine_hangs(opened: Any) -> bool:
     """Readiness fails four seconds after the engine has taken a picture."""
-    with server.client() as client, channel(target) as opened:
-        status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest()).status
-        unready: bool = client.get("/health").status_code == 503
-    assert status == (health_pb2.HealthCheckResponse.NOT_SERVING if unready else health_pb2.HealthCheckResponse.SERVING)
-    return unready
+    status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest()).status
+    return bool(status == health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
 def test_a_full_queue_refuses_at_once(hanging: tuple[Server, str], boot: bytes) -> None:
@@ -223,6 +238,15 @@ def test_a_port_that_cannot_be_had_stops_the_start() -> None:
     done = failed_start(GOOGLENET_GRPC_PORT="0", GOOGLENET_WORKERS="2")
     assert done.returncode == 2
     assert done.stderr.startswith("GOOGLENET_GRPC_PORT='0': ")
+
+
+def test_without_the_extra_the_start_says_what_is_missing() -> None:
+    hide = "import sys; sys.modules['grpc'] = None; from app.http.serve import serve; sys.exit(serve())"
+    settings = {"GOOGLENET_PORT": "0", "GOOGLENET_GRPC_PORT": "0"}
+    done = subprocess.run([sys.executable, "-c", hide], env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "needs the extra grpc: pip install 'fashion-googlenet[grpc]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def leaves(kind: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:

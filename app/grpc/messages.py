@@ -1,20 +1,31 @@
-"""Translates the gRPC messages of an inference to and from the structures of app.api.v2.
+"""Decodes gRPC messages within limits, and translates those of an inference to and from the structures of app.api.v2.
 
-A message's tensors become the binary tensors of Triton's HTTP extension, so that both are checked by the same code.
+The tensors of an inference become the binary tensors of Triton's HTTP extension: the same code checks both.
 """
 
+import asyncio
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
+from app.api.upload.content_encoding import decompress
+from app.api.upload.json_body import INLINE_BYTES
+from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.responses import encode_outputs
 from app.api.v2.tensors import InferRequest, parse_document
-from app.errors import InvalidRequest, MalformedBody
+from app.errors import BodyTooLarge, InvalidRequest, MalformedBody
 from app.inference.scores import Scores
+
+Deserializer = Callable[[bytes], Any]
+
+COMPRESSED = {b"\x1f": "gzip", b"\x78": "deflate"}
+"""First byte of a compressed message → its encoding. No request type has a field with such a tag. gRPC's own
+decompression is switched off because it has no limit (app.grpc.server)."""
 
 MAX_FIELDS = 100_000
 """Fields of one message, nested ones included. An empty field has two bytes, and takes about a hundred in memory."""
@@ -26,23 +37,35 @@ TYPED_CONTENTS = {"BYTES": "bytes_contents", "UINT8": "uint_contents"}
 """Datatype → the field of InferTensorContents that holds it."""
 
 
-def decode(data: bytes, deserialize: Callable[[bytes], Any]) -> Any:
-    """The message that `data` encodes. Raises MalformedBody."""
+async def decode(data: bytes, deserialize: Deserializer, limit: int, uploads: UploadBudget | None) -> Any:
+    """The message that `data` encodes, compressed or not; `limit` is in bytes.
+
+    `uploads` is given for ModelInferRequest, of any size. Other messages have at most INLINE_BYTES.
+    Raises BodyTooLarge, MalformedBody, and InvalidRequest if the message has more than MAX_FIELDS fields.
+    """
+    if encoding := COMPRESSED.get(data[:1]):
+        data = await asyncio.to_thread(decompress, data, encoding, limit)
+    if len(data) <= INLINE_BYTES:
+        return _decode(data, deserialize)
+    if uploads is None:
+        raise BodyTooLarge(f"a message of this method has at most {INLINE_BYTES} bytes")
+    return await uploads.parse_large(_decode_large, data, deserialize)
+
+
+def _decode(data: bytes, deserialize: Deserializer) -> Any:
     try:
         return deserialize(data)
     except DecodeError:
         raise MalformedBody("the message is not valid protobuf of the method's request type") from None
 
 
-def decode_large(data: bytes) -> Any:
-    """A ModelInferRequest of any size. Raises MalformedBody, and InvalidRequest if it has more than MAX_FIELDS."""
+def _decode_large(data: bytes, deserialize: Deserializer) -> Any:
+    """Runs in a thread."""
     fields = _fields(memoryview(data), service_pb2.ModelInferRequest.DESCRIPTOR)
-    try:
+    with suppress(IndexError):  # the message is cut off, which `_decode` reports
         if any(count >= MAX_FIELDS for count, _ in enumerate(fields)):
             raise InvalidRequest(f"the message has more than {MAX_FIELDS} fields")
-    except (IndexError, struct.error):
-        pass  # the message is cut off, which `decode` reports
-    return decode(data, service_pb2.ModelInferRequest.FromString)
+    return _decode(data, deserialize)
 
 
 def _fields(data: memoryview, descriptor: Descriptor) -> Iterator[int]:
