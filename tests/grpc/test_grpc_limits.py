@@ -20,7 +20,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.documents import ROOT
-from support.faults import release
+from support.faults import held
 from support.grpc_calls import INFER, NAME, SERVICE, address, channel, images, infer, raw_request, run_grpc_server
 from support.waiting import wait_until
 from tritonclient.utils import InferenceServerException
@@ -165,14 +165,13 @@ def test_pings_that_come_too_often_end_the_connection(strict: Server) -> None:
 
 
 @pytest.fixture
-def hanging(tmp_path: Path) -> Iterator[tuple[Server, str]]:
-    """A server whose engine hangs until the test ends, and its gRPC address."""
+def hanging(tmp_path: Path) -> Iterator[tuple[Server, str, Path]]:
+    """A server whose engine hangs, its gRPC address, and the pipe that the engine reads."""
     pipe = tmp_path / "pipe"
     settings = {"GOOGLENET_ENGINE": "support.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "300"}
     with run_grpc_server(GOOGLENET_QUEUE_SIZE="64", GOOGLENET_DRAIN_DELAY="0", **settings) as (server, target):
         os.mkfifo(pipe)
-        yield server, target
-        release(pipe)
+        yield server, target, pipe
 
 
 def figures(server: Server) -> dict[str, float]:
@@ -181,49 +180,45 @@ def figures(server: Server) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
 
 
-def in_progress(server: Server) -> float:
+def in_queue(server: Server) -> float:
     return figures(server)["googlenet_queue_pictures"]
 
 
-def test_calls_that_nobody_waits_for_leave_the_queue(hanging: tuple[Server, str], boot: bytes) -> None:
-    server, target = hanging
+def test_calls_that_nobody_waits_for_leave_the_queue(hanging: tuple[Server, str, Path], boot: bytes) -> None:
+    server, target, pipe = hanging
+    message = raw_request(*[boot] * 32).SerializeToString()
     with channel(target) as opened:
         call = opened.unary_unary(INFER)
-        message = raw_request(*[boot] * 32).SerializeToString()
         in_engine = call.future(raw_request(boot).SerializeToString())
-        wait_until(lambda: engine_hangs(opened))
-        cancelled = call.future(message)
-        wait_until(lambda: in_progress(server) == 32)
-        cancelled.cancel()
-        wait_until(lambda: in_progress(server) == 0)
-        assert refused(call, message, timeout=0.5).code() == StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: in_progress(server) == 0)
-        assert refused(call, message, timeout=0.001).code() == StatusCode.DEADLINE_EXCEEDED
-        assert figures(server)['googlenet_pictures_dropped_total{reason="abandoned"}'] >= 64
-        wait_until(lambda: any(f"GRPC {INFER} 504" in line and "DEADLINE_EXCEEDED" in line for line in server.log))
-        wait_until(lambda: any(f"GRPC {INFER} 499" in line and "grpc=CANCELLED" in line for line in server.log))
-        in_engine.cancel()
+        with held(pipe):
+            cancelled = call.future(message)
+            wait_until(lambda: in_queue(server) == 32)
+            cancelled.cancel()
+            wait_until(lambda: in_queue(server) == 0)
+            assert refused(call, message, timeout=0.5).code() == StatusCode.DEADLINE_EXCEEDED
+            wait_until(lambda: in_queue(server) == 0)
+            assert refused(call, message, timeout=0.001).code() == StatusCode.DEADLINE_EXCEEDED
+            assert figures(server)['googlenet_pictures_dropped_total{reason="abandoned"}'] >= 64
+            wait_until(lambda: any(f"GRPC {INFER} 499" in line and "grpc=CANCELLED" in line for line in server.log))
+            wait_until(lambda: any(f"GRPC {INFER} 504" in line and "grpc=DEADLINE" in line for line in server.log))
+        assert in_engine.result(60)
 
 
-def engine_hangs(opened: Any) -> bool:
-    """Readiness fails four seconds after the engine has taken a picture."""
-    status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest()).status
-    return bool(status == health_pb2.HealthCheckResponse.NOT_SERVING)
-
-
-def test_a_full_queue_refuses_at_once(hanging: tuple[Server, str], boot: bytes) -> None:
-    server, target = hanging
+def test_a_full_queue_refuses_at_once(hanging: tuple[Server, str, Path], boot: bytes) -> None:
+    server, target, pipe = hanging
     with channel(target) as opened:
         call = opened.unary_unary(INFER)
-        waiting = [call.future(raw_request(*[boot] * 32).SerializeToString()) for _ in range(2)]
-        wait_until(lambda: figures(server)["googlenet_queue_pictures"] > 0)
-        error = refused(call, raw_request(*[boot] * 33).SerializeToString(), timeout=60)
-        assert error.code() == StatusCode.RESOURCE_EXHAUSTED
-        metadata = dict(error.trailing_metadata())
-        assert metadata["error-code"] == "queue-full"
-        assert int(metadata["grpc-retry-pushback-ms"]) >= 1000
-        for future in waiting:
-            future.cancel()
+        in_engine = call.future(raw_request(boot).SerializeToString())
+        with held(pipe):
+            waiting = call.future(raw_request(*[boot] * 32).SerializeToString())
+            wait_until(lambda: in_queue(server) == 32)
+            error = refused(call, raw_request(*[boot] * 33).SerializeToString(), timeout=60)
+            assert error.code() == StatusCode.RESOURCE_EXHAUSTED
+            metadata = dict(error.trailing_metadata())
+            assert metadata["error-code"] == "queue-full"
+            assert int(metadata["grpc-retry-pushback-ms"]) >= 1000
+        assert in_engine.result(60)
+        assert waiting.result(60)
 
 
 # --- the start and the table of errors -----------------------------------------------------------------------------
