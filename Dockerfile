@@ -27,6 +27,7 @@ ENV PATH=/opt/googlenet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 P
 USER 10001:10001
 WORKDIR /
 EXPOSE 8000
+# gRPC: the extra grpc, GOOGLENET_GRPC_PORT=8001 and EXPOSE 8001
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \
     CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"GOOGLENET_PORT\"]}/health', timeout=5)"]
 CMD ["python3", "-m", "app"]

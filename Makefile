@@ -55,8 +55,9 @@ calibrate: $(VENV)/.everything  ## fits temperature and outlier detector of the 
 export: $(VENV)/.everything  ## builds from the shipped checkpoint what the engines load, where it has changed
 	$(RUN) -m model.export $(ARGS)
 
-fuzz: $(VENV)/.everything $(FUZZ)/.tools  ## 20,000 mutated pictures and forms, then schemathesis with all its checks
+fuzz: $(VENV)/.everything $(FUZZ)/.tools  ## 20,000 mutated pictures and forms, 10,000 gRPC messages, then schemathesis with all its checks
 	$(RUN) -m tests.fuzzing --count 20000 $(ARGS)
+	$(RUN) -m tests.grpc_fuzzing --count 10000
 	$(RUN) -m tests.schema $(FUZZ)/bin/schemathesis --max-examples 300
 
 soak: $(VENV)/.everything  ## 80 % of capacity for 20 minutes: errors, memory, latency

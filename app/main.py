@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -22,6 +22,7 @@ from app.api.openapi import add_head_methods
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
+from app.errors import StartError
 from app.inference.classifier import Classifier
 from app.inference.cpu import THREAD_SWITCH_INTERVAL, lower_thread_priority
 from app.inference.engines import choose
@@ -35,6 +36,9 @@ from app.middleware.root_path import RootPath
 from app.middleware.start_messages import StartMessages
 from app.settings import Settings
 from model.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from app.grpc.server import GrpcServer
 
 log = logging.getLogger(__name__)
 
@@ -82,22 +86,44 @@ async def _lifespan(
     settings = settings or Settings()
     remove_dead_workers()
     keys = ApiKeys.from_settings(settings)
+    grpc_server_class = _import_grpc() if settings.grpc_port is not None else None
     classifier = await asyncio.to_thread(_load, settings, metrics)
     gc.freeze()  # these objects stay for ever: the garbage collector need not search them
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
     classifier.start()
+    service, uploads = Service(settings, classifier), UploadBudget(MAX_BODIES_IN_MEMORY * settings.max_upload_bytes)
+    grpc_server = grpc_server_class(service, keys, uploads, request_log) if grpc_server_class else None
+    try:
+        if grpc_server:
+            await grpc_server.start()
+    except StartError:
+        await classifier.stop()
+        raise
     yield {
-        "service": Service(settings, classifier),
+        "service": service,
         "keys": keys,
-        "uploads": UploadBudget(MAX_BODIES_IN_MEMORY * settings.max_upload_bytes),
+        "uploads": uploads,
+        "grpc_server": grpc_server,
         "reload": classifier.reload,
         "early_rejection": EarlyRejection(classifier.admission, request_log, settings.root_path),
     }
+    if grpc_server:
+        await grpc_server.stop(0)  # app.http.server has stopped it already, other servers have not
     request_log.log_summaries()
     try:
         await asyncio.wait_for(classifier.stop(), ENGINE_STOP_TIMEOUT)
     except TimeoutError:
         log.error("stopped while the engine was busy, %d pictures unanswered", classifier.batcher.waiting)
+
+
+def _import_grpc() -> "type[GrpcServer]":
+    """gRPC is not loaded unless its port is set. Raises StartError if it is not installed."""
+    try:
+        from app.grpc.server import GrpcServer
+    except ImportError as error:
+        message = f"GOOGLENET_GRPC_PORT needs the extra grpc: pip install 'fashion-googlenet[grpc]' ({error})"
+        raise StartError(message) from None
+    return GrpcServer
 
 
 def _load(settings: Settings, metrics: Metrics) -> Classifier:

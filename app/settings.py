@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.checkpoint import SHIPPED
@@ -38,6 +47,8 @@ class Settings(BaseSettings):
     """The trained network, a safetensors file"""
     workers: PositiveInt = 1
     """Processes behind the port; they share the cores, and /metrics adds up their metrics"""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port for gRPC, which needs the extra grpc; off by default"""
     max_batch_size: PositiveInt | None = None
     """Largest batch in pictures; by default the smallest size with 90 % of the best rate at the start"""
     queue_size: Annotated[int, Field(ge=MAX_PICTURES)] = 1024
@@ -70,6 +81,13 @@ class Settings(BaseSettings):
     """Seconds of normal service after SIGTERM, in which load balancers notice that the service stops"""
     drain_limit: PositiveFloat = 20.0
     """Seconds after SIGTERM at which unfinished requests get a 503"""
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _validate_grpc_port(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value == 0 and info.data.get("workers", 1) > 1:
+            raise ValueError("has to be a number that all workers share")
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -13,7 +13,17 @@ ROOMS = {
     "app.__main__": {"app.http"},
     "app.client": {"app.api", "app.errors"},
     "app.http": {"app.main", "app.inference", "app.settings", "app.asgi", "app.metrics", "app.logs", "app.errors"},
-    "app.main": {"app.middleware", "app.api", "app.inference", "app.settings", "app.metrics", "model"},
+    "app.main": {
+        "app.grpc",
+        "app.middleware",
+        "app.api",
+        "app.inference",
+        "app.settings",
+        "app.metrics",
+        "app.errors",
+        "model",
+    },
+    "app.grpc": {"app.middleware", "app.api", "app.inference", "app.settings", "app.asgi", "app.errors"},
     "app.middleware": {"app.api", "app.inference", "app.settings", "app.metrics", "app.logs", "app.errors", "model"}
     | {"app.asgi"},
     "app.api": {"app.inference", "app.images", "app.settings", "app.asgi", "app.metrics", "app.errors", "model"},

@@ -44,6 +44,12 @@ def serve() -> int:
     except OSError as error:
         print(f"GOOGLENET_HOST={settings.host}, GOOGLENET_PORT={settings.port}: {error}", file=sys.stderr)
         return START_FAILED
+    try:
+        if settings.grpc_port is not None:
+            bind(settings.host, settings.grpc_port).close()  # a check: workers would share it with another service
+    except OSError as error:
+        print(f"GOOGLENET_HOST={settings.host}, GOOGLENET_GRPC_PORT={settings.grpc_port}: {error}", file=sys.stderr)
+        return START_FAILED
     configure(settings.log_format)
     _raise_file_limit()
     if settings.workers == 1:

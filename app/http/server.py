@@ -102,7 +102,7 @@ class Server(BaseServer):
             each.close()
         for listener in self._listeners:  # a stuck worker leaves pending connections to the other workers
             await listener.close(accept_pending=not self._engine_stuck)
-        await self._wait_for_connections()
+        await asyncio.gather(self._wait_for_connections(), self._stop_grpc())
 
     def _start_draining(self, delay: float) -> None:
         if self._stop_accepting_at is None:
@@ -110,6 +110,8 @@ class Server(BaseServer):
             self._stop_accepting_at = now + min(delay, self._settings.drain_limit)
             self._drain_deadline = now + max(0, self._settings.drain_limit - CANCEL_TIME)
             self.app_state[DRAINING] = True
+            if grpc_server := self.app_state.get("grpc_server"):
+                grpc_server.start_draining()
 
     async def _wait_for_connections(self) -> None:
         """Returns when all connections have closed, at the deadline, or at a second signal."""
@@ -125,6 +127,18 @@ class Server(BaseServer):
                 if connection.idle and now >= close_idle_at:
                     connection.transport.close()
             await asyncio.sleep(POLL_INTERVAL)
+
+    async def _stop_grpc(self) -> None:
+        """Returns when all gRPC calls have ended: at the deadline, or at a second signal, without an answer."""
+        grpc_server = self.app_state.get("grpc_server")
+        if grpc_server is None:
+            return
+        stopped = asyncio.ensure_future(grpc_server.stop(max(0, self._drain_deadline - time.monotonic())))
+        while not stopped.done() and not self.force_exit:
+            self._send_heartbeat()
+            await asyncio.wait({stopped}, timeout=POLL_INTERVAL)
+        if self.force_exit:
+            await grpc_server.stop(0)
 
     async def _cancel_requests(self) -> None:
         """Their clients receive a 503 from app.middleware.request_monitor."""

@@ -25,6 +25,7 @@ RUN = {
     "docs/cli.md": {"sh"},
     "docs/deployment.md": {"haproxy"},
     "docs/client.md": {"python"},
+    "docs/grpc.md": {"python"},
     "docs/inference-v2.md": {"sh", "python"},
     "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
 }
@@ -34,6 +35,7 @@ NOT_RUN = {
     ("README.md", "Docker"): "needs a docker that may build",
     ("docs/deployment.md", "Images"): "the same; make image-check builds both images and runs them",
     ("docs/deployment.md", "Monitoring"): "the same; test_prometheus.py runs what is mounted there",
+    ("docs/grpc.md", "Start"): "installs the package; every test in tests/grpc starts a server with the setting",
     ("docs/scaling.md", "Choosing a deployment"): "needs several machines; make ray-check runs it on a local cluster",
 }
 """By document and section, and why."""

@@ -19,7 +19,7 @@ def encode_response(
     request: InferRequest, name: str, version: str, classes: Sequence[str], scores: Sequence[Scores]
 ) -> tuple[bytes, dict[str, str]]:
     """The body and the headers that describe it. `scores` has one element for each picture of the request."""
-    outputs = [_encode_output(requested, classes, scores) for requested in request.outputs]
+    outputs = encode_outputs(request, classes, scores)
     document: dict[str, Any] = {"model_name": name, "model_version": version}
     if request.id is not None:
         document["id"] = request.id
@@ -28,6 +28,11 @@ def encode_response(
         return text, {"Content-Type": "application/json"}
     headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
     return b"".join([text, *(binary for _, binary in outputs)]), headers
+
+
+def encode_outputs(request: InferRequest, classes: Sequence[str], scores: Sequence[Scores]) -> list[Output]:
+    """The requested outputs. `scores` has one element for each picture of the request."""
+    return [_encode_output(requested, classes, scores) for requested in request.outputs]
 
 
 def _encode_output(requested: RequestedOutput, classes: Sequence[str], scores: Sequence[Scores]) -> Output:

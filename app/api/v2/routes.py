@@ -1,6 +1,5 @@
 """/v2/…: the routes of the Open Inference Protocol v2, which clients of Triton and KServe use."""
 
-import importlib.metadata
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,29 +11,22 @@ from app.api.upload.body import read_body
 from app.api.upload.content_encoding import compress
 from app.api.upload.json_body import INLINE_BYTES, parse_object
 from app.api.upload.memory_budget import UploadBudget
+from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
 from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS, protocol_errors
 from app.api.v2.responses import encode_response
-from app.api.v2.statistics import statistics
-from app.api.v2.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse_infer_request
-from app.errors import InvalidRequest, UnknownModel
+from app.api.v2.tensors import HEADER_LENGTH, InferRequest, parse_infer_request
+from app.errors import InvalidRequest
 from app.settings import Settings
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 """Triton's extensions that are completely supported."""
-
-ANY_VERSION = "1"
-"""An alias of the only version, for clients that need a number."""
-
-PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
-"""Engine → <project>_<format>. The other engines run the checkpoint in torch."""
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
 
 @router.get("", summary="Name, version and extensions of the server", responses=protocol_errors(401))
 async def server() -> dict[str, Any]:
-    version = importlib.metadata.version("fashion-googlenet")
-    return {"name": "fashion-googlenet", "version": version, "extensions": EXTENSIONS}
+    return server_metadata(EXTENSIONS)
 
 
 @router.get("/health/live", summary="Does the process run?", responses=protocol_errors(503))
@@ -57,27 +49,19 @@ async def ready(request: Request) -> JSONResponse:
 @router.get("/models/{name}/versions/{version}/stats", summary="Triton's statistics", **MODEL_VERSION)
 async def stats(request: Request) -> dict[str, Any]:
     """The sums over all workers and all routes, /predict included. What is not measured is 0."""
-    model = _Model(request)
-    return {"model_stats": [statistics(model.service.classifier.metrics, model.name, model.version)]}
+    return _model(request).statistics()
 
 
 @router.get("/models/{name}", summary="The model's inputs and outputs", **MODEL)
 @router.get("/models/{name}/versions/{version}", summary="The model's inputs and outputs", **MODEL_VERSION)
 async def metadata(request: Request) -> dict[str, Any]:
-    model = _Model(request)
-    return {
-        "name": model.name,
-        "versions": [model.version],
-        "platform": model.platform,
-        "inputs": [{"name": n, "datatype": t, "shape": shape} for n, t, shape in model.inputs()],
-        "outputs": [{"name": n, "datatype": t, "shape": shape} for n, t, shape in model.outputs()],
-    }
+    return _model(request).metadata()
 
 
 @router.get("/models/{name}/ready", summary="Does the model answer?", **MODEL)
 @router.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?", **MODEL_VERSION)
 async def model_ready(request: Request) -> JSONResponse:
-    model = _Model(request)
+    model = _model(request)
     is_ready = await model.service.unready_reason(request) is None
     body = {"name": model.name, "ready": is_ready}
     return JSONResponse(body, 200 if is_ready else 503, {"Cache-Control": "no-store"})
@@ -87,36 +71,18 @@ async def model_ready(request: Request) -> JSONResponse:
 @router.get("/models/{name}/versions/{version}/config", summary="Triton's model configuration", **MODEL_VERSION)
 async def config(request: Request) -> dict[str, Any]:
     """max_batch_size is 0 because the shapes include the batch dimension. Requests are batched nevertheless."""
-    model = _Model(request)
-    engine, batcher = model.service.classifier.engine, model.service.classifier.batcher
-    types = {"BYTES": "TYPE_STRING", "UINT8": "TYPE_UINT8", "FP32": "TYPE_FP32"}
-    parameters = {"precision": engine.precision, "largest_batch": str(batcher.max_batch_size)}
-    return {
-        "name": model.name,
-        "platform": model.platform,
-        "backend": engine.name,
-        "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": 0,
-        "input": [{"name": n, "data_type": types[t], "dims": dims, "optional": True} for n, t, dims in model.inputs()],
-        "output": [{"name": n, "data_type": types[t], "dims": dims} for n, t, dims in model.outputs()],
-        "instance_group": [{"kind": "KIND_GPU" if engine.device.startswith("cuda") else "KIND_CPU", "count": 1}],
-        "parameters": {key: {"string_value": value} for key, value in parameters.items()},
-    }
+    return _model(request).config()
 
 
 @router.post("/repository/index", summary="All models; there is one", **INDEX)
 async def index(request: Request) -> list[dict[str, str]]:
-    model = _Model(request)
+    model = _model(request)
     timeout = model.service.settings.body_timeout
     body = b"".join(await read_body(request, limit=INLINE_BYTES, timeout=timeout))
     only_ready = parse_object(body).get("ready", False) if body else False
     if not isinstance(only_ready, bool):
         raise InvalidRequest("ready is not a boolean")
-    reason = await model.service.unready_reason(request)
-    if reason and only_ready:
-        return []
-    state = "UNAVAILABLE" if reason else "READY"
-    return [{"name": model.name, "version": model.version, "state": state, "reason": reason or ""}]
+    return model.index(await model.service.unready_reason(request), only_ready=only_ready)
 
 
 @router.post("/models/{name}/infer", summary="Classify pictures", **INFER)
@@ -124,41 +90,21 @@ async def index(request: Request) -> list[dict[str, str]]:
 async def infer(request: Request) -> Response:
     """Inputs `image` BYTES [n] (files; base64 in JSON) and `pixels` UINT8 [n,96,96]; outputs `probabilities` and
     `logits` FP32 [n,classes] and `label` BYTES [n]. All pictures are answered, or none."""
-    model = _Model(request)
+    model = _model(request)
     classifier = model.service.classifier
     infer_request = await _read_infer_request(request, model.service.settings)
     with cancel_on_disconnect(request):
-        scores = await classifier.score(infer_request.tensors)
-        if len({score.version for score in scores}) > 1:  # the checkpoint was replaced between two batches
-            scores = await classifier.score(infer_request.tensors)
+        scores = await score_with_one_version(classifier, infer_request.tensors)
     version, classes = scores[0].version[:12], classifier.checkpoint.metadata.classes
     body, headers = encode_response(infer_request, model.name, version, classes, scores)
     body, encoding_headers = compress(body, request.headers.get("accept-encoding", ""))
     return Response(body, headers=headers | encoding_headers)
 
 
-class _Model:
-    """The served model. Raises NotReady, or UnknownModel if the path names another model or version."""
-
-    def __init__(self, request: Request) -> None:
-        self.service = Service.from_request(request)
-        self.name = self.service.classifier.checkpoint.metadata.name
-        self.version = self.service.classifier.checkpoint.version[:12]
-        self.platform = PLATFORMS.get(self.service.classifier.engine.name, "pytorch_safetensors")
-        name, version = (request.path_params.get(key) for key in ("name", "version"))
-        if name not in (None, self.name):
-            raise UnknownModel(f"there is no model {name[:60]!r}; there is {self.name}")
-        if version not in (None, self.version, ANY_VERSION):
-            raise UnknownModel(f"there is no version {version[:60]!r} of {self.name}; there is {self.version}")
-
-    def inputs(self) -> list[tuple[str, str, list[int]]]:
-        """Name, datatype and shape of each."""
-        return [(name, datatype, [-1, *shape]) for name, (datatype, shape) in INPUTS.items()]
-
-    def outputs(self) -> list[tuple[str, str, list[int]]]:
-        """Name, datatype and shape of each."""
-        classes = len(self.service.classifier.checkpoint.metadata.classes)
-        return [(name, "BYTES", [-1]) if name == "label" else (name, "FP32", [-1, classes]) for name in OUTPUTS]
+def _model(request: Request) -> ServedModel:
+    """Raises NotReady, or UnknownModel if the path names another model or version."""
+    path = request.path_params
+    return ServedModel(Service.from_request(request), path.get("name"), path.get("version"))
 
 
 async def _read_infer_request(request: Request, settings: Settings) -> InferRequest:

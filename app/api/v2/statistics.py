@@ -11,6 +11,8 @@ INFERENCE_ROUTES = {
     "/explain",
     "/v2/models/{name}/infer",
     "/v2/models/{name}/versions/{version}/infer",
+    "/inference.GRPCInferenceService/ModelInfer",
+    "/inference.GRPCInferenceService/ModelStreamInfer",
 }
 """Routes whose requests count as inference requests."""
 

@@ -66,11 +66,18 @@ def parse_infer_request(body: bytearray, header_length: str | None, max_pictures
         raise MalformedBody(f"{HEADER_LENGTH} is {size}, the body has {len(body)} bytes")
     if size == 0 and header_length is not None:
         return InferRequest(None, [[bytes(body)]], [RequestedOutput(name, binary=True) for name in OUTPUTS])
-    document = parse_object(body[:size])
+    return parse_document(parse_object(body[:size]), memoryview(body)[size:], max_pictures)
+
+
+def parse_document(document: dict[str, Any], binary: memoryview, max_pictures: int) -> InferRequest:
+    """`document` is the request's JSON, and `binary` the data of its binary tensors.
+
+    Raises InvalidRequest, and TooManyPictures before the data of more than `max_pictures` pictures is parsed.
+    """
     request_id = document.get("id")
     if not isinstance(request_id, str | None):
         raise InvalidRequest("id is not a string")
-    tensors = _inputs(_objects(document, "inputs"), memoryview(body)[size:], max_pictures)
+    tensors = _inputs(_objects(document, "inputs"), binary, max_pictures)
     return InferRequest(request_id, tensors, _outputs(document))
 
 
