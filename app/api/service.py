@@ -2,10 +2,13 @@
 
 from fastapi import Request
 
-from app.errors import NotReady
+from app.errors import NotReady, UnknownModel
 from app.inference.classifier import Classifier
 from app.inference.readiness import KnownAnswerProbe
 from app.settings import Settings
+
+ANY_VERSION = "1"
+"""An alias of the only version, for clients of /v1 and /v2 that need a number."""
 
 
 class Service:
@@ -22,6 +25,16 @@ class Service:
         if not isinstance(service, Service):
             raise NotReady("the service has not been started")
         return service
+
+    def check_model(self, request: Request) -> None:
+        """Raises UnknownModel if the path names another model than the one that is served, or another version."""
+        checkpoint = self.classifier.checkpoint
+        name, version = checkpoint.metadata.name, checkpoint.version[:12]
+        wanted, wanted_version = (request.path_params.get(key) for key in ("name", "version"))
+        if wanted not in (None, name):
+            raise UnknownModel(f"there is no model {wanted[:60]!r}; there is {name}")
+        if wanted_version not in (None, version, ANY_VERSION):
+            raise UnknownModel(f"there is no version {wanted_version[:60]!r} of {name}; there is {version}")
 
     @property
     def stuck(self) -> bool:

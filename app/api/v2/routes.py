@@ -7,23 +7,21 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.api.disconnect import cancel_on_disconnect
+from app.api.openapi import protocol_errors
 from app.api.service import Service, is_stuck
 from app.api.upload.body import read_body
 from app.api.upload.content_encoding import compress
 from app.api.upload.json_body import INLINE_BYTES, parse_object
 from app.api.upload.memory_budget import UploadBudget
-from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS, protocol_errors
+from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS
 from app.api.v2.responses import encode_response
 from app.api.v2.statistics import statistics
 from app.api.v2.tensors import HEADER_LENGTH, INPUTS, OUTPUTS, InferRequest, parse_infer_request
-from app.errors import InvalidRequest, UnknownModel
+from app.errors import InvalidRequest
 from app.settings import Settings
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 """Triton's extensions that are completely supported."""
-
-ANY_VERSION = "1"
-"""An alias of the only version, for clients that need a number."""
 
 PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
 """Engine → <project>_<format>. The other engines run the checkpoint in torch."""
@@ -145,11 +143,7 @@ class _Model:
         self.name = self.service.classifier.checkpoint.metadata.name
         self.version = self.service.classifier.checkpoint.version[:12]
         self.platform = PLATFORMS.get(self.service.classifier.engine.name, "pytorch_safetensors")
-        name, version = (request.path_params.get(key) for key in ("name", "version"))
-        if name not in (None, self.name):
-            raise UnknownModel(f"there is no model {name[:60]!r}; there is {self.name}")
-        if version not in (None, self.version, ANY_VERSION):
-            raise UnknownModel(f"there is no version {version[:60]!r} of {self.name}; there is {self.version}")
+        self.service.check_model(request)
 
     def inputs(self) -> list[tuple[str, str, list[int]]]:
         """Name, datatype and shape of each."""
