@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from model.checkpoint import SHIPPED
 
 MAX_PICTURES = 64
-"""Of one POST /predict/batch."""
+"""Pictures in one POST /predict/batch."""
 
 ORIGIN_PATTERN = re.compile(r"[a-z][a-z0-9+.-]*://([^\sA-Z/?#@:\[\]]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 """An Origin header as browsers send it (RFC 6454): lower case, without a path or a slash at the end."""
@@ -33,50 +33,50 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes the GPU if there is one"""
     engine: Annotated[str, Field(pattern=r"^(auto|cuda|openvino|openvino-int8|torch|[\w.]+:\w+)$")] = "auto"
-    """auto, cuda, openvino, openvino-int8, torch, or `module:Class` for one of your own"""
+    """auto, cuda, openvino, openvino-int8, torch, or `module:Class` for an engine of your own"""
     checkpoint: Path = SHIPPED
     """The trained network, a safetensors file"""
     workers: PositiveInt = 1
-    """Processes behind the port, which share the cores; their metrics are added up"""
+    """Processes behind the port; they share the cores, and /metrics adds up their metrics"""
     max_batch_size: PositiveInt | None = None
-    """Largest batch; by default the size that is fastest in warm-up"""
+    """Largest batch in pictures; by default the size that is fastest at the start"""
     queue_size: Annotated[int, Field(ge=MAX_PICTURES)] = 1024
-    """Largest number of pictures in progress in each worker; beyond 256, also at most 0.5 s of work"""
+    """Largest number of pictures in progress in each worker; above 256, also limited to 0.5 s of work"""
     request_timeout: PositiveFloat = 10.0
-    """Seconds from the body's arrival to the answer"""
+    """Seconds from the end of the body to the answer"""
     header_timeout: PositiveFloat = 10.0
-    """Seconds from connecting to a request's complete headers; silent connections are closed too"""
+    """Seconds from connecting to the end of the headers; a connection that sends nothing is closed then too"""
     body_timeout: PositiveFloat = 20.0
     """Seconds a body may take to arrive"""
     keep_alive: PositiveFloat = 75.0
-    """Seconds a connection may be idle after a response; load balancers usually keep theirs for 60"""
+    """Seconds a connection may be idle after a response; should be longer than a load balancer's, often 60"""
     max_upload_bytes: PositiveInt = 32 * 1024 * 1024
-    """Largest body"""
+    """Largest body in bytes"""
     max_pixels: PositiveInt = 16_000_000
-    """Largest picture in decoded pixels: large JPEGs as reduced, WebP times 4/3, AVIF and HEIC times 5/4 or more"""
+    """Largest picture in pixels as decoded; some formats count otherwise (docs/api.md)"""
     api_key: SecretStr | None = None
-    """Key that requests need, or `@` and a file with one key a line"""
+    """Key that requests must send, or `@/path` of a file with one key per line"""
     metrics_open: bool = False
-    """Whether /metrics needs no key"""
+    """Whether /metrics can be read without a key"""
     cors_origins: str = ""
     """Comma-separated origins whose web pages may call the service"""
     root_path: str = ""
-    """Path prefix, such as /ml, of the service behind a proxy, which may remove it from requests or not"""
+    """Path prefix of the service behind a proxy, such as /ml; the proxy may remove it from requests or keep it"""
     log_format: Literal["text", "json"] = "text"
-    """Log lines as text or JSON, one a request"""
+    """Format of the log, which has a line for each request"""
     stuck_limit: PositiveFloat = 60.0
-    """Seconds without a correct result from the engine after which liveness fails"""
+    """Seconds without a correct result from the engine after which /health/live fails"""
     drain_delay: NonNegativeFloat = 2.0
-    """Seconds for which SIGTERM is followed by normal service, for load balancers to notice"""
+    """Seconds of normal service after SIGTERM, in which load balancers notice that the service stops"""
     drain_limit: PositiveFloat = 20.0
-    """Seconds after SIGTERM at which unfinished requests are refused"""
+    """Seconds after SIGTERM at which unfinished requests get a 503"""
 
     @field_validator("cors_origins")
     @classmethod
     def _validate_origins(cls, value: str) -> str:
         for origin in _split(value):
             if origin not in ("*", "null") and not ORIGIN_PATTERN.fullmatch(origin):
-                raise ValueError(f"{origin!r} is no origin: scheme, host and port alone, as in http://localhost:3000")
+                raise ValueError(f"{origin!r} is not an origin: scheme, host and port, as in http://localhost:3000")
         return value
 
     @field_validator("root_path")
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     def _validate_root_path(cls, value: str) -> str:
         value = value.rstrip("/")
         if not ROOT_PATH_PATTERN.fullmatch(value):
-            raise ValueError("is no path's beginning, as /ml or /shop/ml is")
+            raise ValueError("is not a path prefix such as /ml or /shop/ml")
         return value
 
     @property

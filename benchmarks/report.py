@@ -1,23 +1,26 @@
-"""Turns the results of benchmarks.servers into the table and plot of the README, and into comparisons as text.
+"""Turns the results of benchmarks.servers into tables, a plot, and comparisons as text.
 
-python -m benchmarks.report                 prints all of it
-python -m benchmarks.report --write         puts the table into README.md and the plot into benchmarks/results
+python -m benchmarks.report                 prints the table and the comparisons
+python -m benchmarks.report --write         writes README.md (medians), benchmarks/README.md (with ranges) and the plot
 """
 
 import argparse
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "servers.json"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+"""A document's table is between these two lines."""
 VARIANTS = {"ours": "this service", "documented": "as documented", "engine": "on our engine"}
 
 Results = dict[str, Any]
+Format = Callable[[Iterable[float], str], str]
+"""Turns the values of all rounds into one cell, by a format specification."""
 
 
 def successful_runs(results: Results, way: str, name: str | None = None) -> list[dict[str, Any]]:
@@ -43,30 +46,41 @@ def spread(values: Iterable[float], spec: str = ".0f") -> str:
     return middle if len(kept) == 1 else f"{middle} ({format(min(kept), spec)}–{format(max(kept), spec)})"
 
 
-def table(results: Results) -> str:
-    """Markdown: one row per server; ours first, then the peers as documented, then the peers with our engine."""
+def middle(values: Iterable[float], spec: str = ".0f") -> str:
+    """The median alone."""
+    found = median(values)
+    return "–" if found is None else format(found, spec)
+
+
+def table(results: Results, ranges: bool = True) -> str:
+    """Markdown: one row per server; ours first, then the peers as documented, then the peers with our engine.
+
+    `ranges` adds the smallest and the largest value to each median.
+    """
     servers = dict.fromkeys(
         (run["way"], run["name"]) for way in VARIANTS for run in results["runs"] if run["way"] == way
     )
     lines = [
         "| 64 clients, PNG form | req/s | p50 ms | p99 ms | CPU ms each | 1 client, p50 ms | memory MiB | start s |",
         "|---|---|---|---|---|---|---|---|",
-        *(_row(results, way, name) for way, name in servers),
+        *(_row(results, way, name, spread if ranges else middle) for way, name in servers),
     ]
+    return "\n".join([*lines, "", _conditions(results, ranges)])
+
+
+def _conditions(results: Results, ranges: bool) -> str:
+    """The lines below the table: where, when and how the figures were measured."""
     machine, options = results["machine"], results["options"]
-    rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "one round"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{machine['processor']}, {machine['cores']} cores, {machine['when'][:10]}; {rounds}, "
-            f"at least {options['seconds']} s each, wrk on the same cores; medians, smallest and largest in brackets. "
-            "Memory is the sum of all processes' peaks; start is until the first correct answer.",
-        ]
+    rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "One round"
+    return (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['when'][:10]}.\n"
+        f"{rounds} of at least {options['seconds']} s each; wrk ran on the same cores.\n"
+        "Each figure is the median." + ranges * " The smallest and the largest value are in brackets." + "\n"
+        "Memory is the sum of all processes' peaks. Start is the time to the first correct answer."
     )
 
 
-def _row(results: Results, way: str, name: str) -> str:
+def _row(results: Results, way: str, name: str, cell_text: Format) -> str:
     label = "**this service**" if way == "ours" else f"{name}, {VARIANTS[way]}"
     runs = successful_runs(results, way, name)
     if not runs:
@@ -75,13 +89,13 @@ def _row(results: Results, way: str, name: str) -> str:
     many, one = cells(runs, "multipart", 64), cells(runs, "multipart", 1)
     failed = sum(cell["failed"] for cell in many + one)
     columns = [
-        spread(cell["rate"] for cell in many) + (f", {failed} failed" if failed else ""),
-        spread(cell["p50"] for cell in many),
-        spread(cell["p99"] for cell in many),
-        spread((cell["server_cpu"] for cell in many), ".2f"),
-        spread((cell["p50"] for cell in one), ".2f"),
-        spread(run["peak_mib"] for run in runs),
-        spread((run["start_seconds"] for run in runs), ".1f"),
+        cell_text((cell["rate"] for cell in many), ".0f") + (f", {failed} failed" if failed else ""),
+        cell_text((cell["p50"] for cell in many), ".0f"),
+        cell_text((cell["p99"] for cell in many), ".0f"),
+        cell_text((cell["server_cpu"] for cell in many), ".2f"),
+        cell_text((cell["p50"] for cell in one), ".2f"),
+        cell_text((run["peak_mib"] for run in runs), ".0f"),
+        cell_text((run["start_seconds"] for run in runs), ".1f"),
     ]
     return f"| {label} | {' | '.join(columns)} |"
 
@@ -231,12 +245,11 @@ def plot(results: Results, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def write_readme(results: Results, readme: Path) -> None:
-    """Replaces the table between its markers."""
-    text = readme.read_text()
-    before, rest = text.split(BEGIN)
+def write_table(text: str, document: Path) -> None:
+    """Replaces what is between the document's markers."""
+    before, rest = document.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def main() -> None:
@@ -247,7 +260,8 @@ def main() -> None:
     results = json.loads(arguments.results.read_text())
     print(table(results), figures(results), sep="\n\n")
     if arguments.write:
-        write_readme(results, ROOT / "README.md")
+        write_table(table(results, ranges=False), ROOT / "README.md")
+        write_table(table(results), ROOT / "benchmarks" / "README.md")
         plot(results, arguments.results.with_suffix(".png"))
 
 

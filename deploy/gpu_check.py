@@ -182,7 +182,7 @@ def gpu_line(out: Path) -> str:
         sentences.append(
             f"On {content['device']} ([all results](/benchmarks/results/{file.stem}.md)): {'; '.join(parts)}."
         )
-    return " ".join(sentences) or "The GPU path is not yet run on a card: `make gpu-check` does it."
+    return " ".join(sentences) or "The GPU path has not been run on a card yet; `make gpu-check` runs it."
 
 
 def replace_gpu_line(document: str, line: str) -> str:

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 HEADER = """# Settings
 
-Environment variables, all with a working default; a wrong value stops the start with one clear line. `fashion-googlenet
-serve` has each as an option too: `GOOGLENET_PORT` is `--port`. Written by `make docs` from `app/settings.py`.
+All settings are environment variables, and all are optional. A wrong value stops the start with one line that names
+it. `fashion-googlenet serve` has an option for each: `GOOGLENET_PORT` is `--port`. `make docs` writes this page from
+`app/settings.py`.
 
-| variable | default | may be | meaning |
+| variable | default | values | meaning |
 |---|---|---|---|
 """
 

@@ -140,7 +140,7 @@ class Server(BaseServer):
         return Protocol(self.config, self.server_state, self.app_state)
 
     def _is_engine_stuck(self) -> bool:
-        """The same condition as in app.api.health."""
+        """The same condition as in app.api.monitoring."""
         service = self.app_state.get("service")
         return service is not None and service.stuck
 

@@ -3,7 +3,7 @@
 To add a format, add a row, and beside it:
 - its structural check in app/images/formats/, named in the row;
 - a weight in app/images/pixel_limit.py, if its decoder needs more memory or time per pixel than others;
-- its file name extensions in app/cli/paths.py and its content type in app/api/predict.py.
+- its file name extensions in app/cli/input_files.py, its content type in app/api/openapi.py and app/web/index.html.
 Delete its row in app/images/unsupported.py, if it has one.
 """
 

@@ -1,4 +1,4 @@
-"""/v1 and /v2 with KServe's own client, unchanged, in its own environment: its dependencies contradict the service's."""
+"""/v1 and /v2 with KServe's own client, in its own environment: its dependencies contradict the service's."""
 
 import json
 import subprocess

@@ -56,11 +56,11 @@ def test_the_service_is_ready_where_there_is_no_torch(tmp_path: Path) -> None:
         "for name in ('torch', 'torchvision', 'nncf', 'scipy', 'sklearn', 'matplotlib', 'requests'):\n"
         "    sys.modules[name] = None\n"
         "import app.http.serve\n"
-        "from app import engine\n"
+        "from app.inference.engines import choose\n"
         "from app.settings import Settings\n"
         "from model.checkpoint import Checkpoint\n"
         "settings = Settings(device='cpu')\n"
-        "print(engine.build(settings, Checkpoint.load(settings.checkpoint)).name)\n"
+        "print(choose.build(settings, Checkpoint.load(settings.checkpoint)).name)\n"
     )
     done = subprocess.run(
         [sys.executable, tmp_path / "hide.py"],

@@ -72,7 +72,7 @@ def test_a_run_that_is_cut_off_has_shown_what_it_found(tmp_path: Path, stages: s
 
 def test_the_documents_say_what_ran_on_a_card(tmp_path: Path) -> None:
     check = runpy.run_path(str(ROOT / "deploy" / "gpu_check.py"))
-    assert "not yet run on a card" in check["gpu_line"](tmp_path)
+    assert "has not been run on a card yet" in check["gpu_line"](tmp_path)
     for document in check["DOCUMENTS"]:
         assert check["gpu_line"](ROOT / "benchmarks" / "results") in document.read_text().splitlines(), document
     rate = {"name": "batch of 256: engine, pictures/s", "value": {"median": 12345.6}, "ok": True}

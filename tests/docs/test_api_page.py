@@ -23,7 +23,7 @@ ASKED_OF_A_PAGE = b"""<!doctype html><title>Somebody's page</title><input type="
 def recipes(language: str, keyed: bool = False) -> list[str]:
     """In one language; those with a key need no more than what comes at the beginning."""
     found = examples("docs/api.md", language)
-    return [e.code for e in found if not keyed or e.section in ("To begin with", KEY)]
+    return [e.code for e in found if not keyed or e.section in ("Setup", KEY)]
 
 
 @pytest.fixture(scope="module")

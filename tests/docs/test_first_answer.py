@@ -36,7 +36,7 @@ NOT_RUN = {
     ("README.md", "Docker"): "needs a docker that may build",
     ("docs/deployment.md", "Images"): "the same; make image-check builds both images and runs them",
     ("docs/deployment.md", "Monitoring"): "the same; test_prometheus.py runs what is mounted there",
-    ("docs/scaling.md", "Which way"): "needs several machines; make ray-check runs it on a local cluster",
+    ("docs/scaling.md", "Choosing a deployment"): "needs several machines; make ray-check runs it on a local cluster",
 }
 """By document and section, and why."""
 
@@ -107,7 +107,7 @@ def test_tritonclient(server: Server) -> None:
 
 
 def test_the_training_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take hours, all but one; docs/training.md runs as it is, in test_training_guide.py."""
+    """They take hours, all but one; docs/training.md runs as it is, in test_training_page.py."""
     (lines,) = shell("Training")
     for line in lines.splitlines():
         words = shlex.split(line, comments=True)
