@@ -1,16 +1,20 @@
 """The ONNX file gives the checkpoint's answers by itself, and other servers' configurations fit it."""
 
+import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from google.protobuf import text_format
 from numpy.typing import NDArray
 from support.documents import ROOT, examples
 
@@ -20,6 +24,7 @@ from model.labels import probabilities
 from model.preprocess import VERSION
 
 PAGE = "docs/onnx.md"
+PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 TOLERANCE = 2e-3
 """Of a probability. The border of a picture is padded with the nearest whole gray level, not with the mean itself."""
 
@@ -114,25 +119,33 @@ def test_the_recipe_in_python(file: Path, tmp_path: Path) -> None:
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     (tmp_path / "googlenet.onnx").symlink_to(file)
     command = [sys.executable, "-c", example("python")]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": PATH})
     assert re.fullmatch(r"Ankle boot 0\.9\d+\n", said.stdout), said.stderr
 
 
-DATA_TYPES = {"TYPE_UINT8": "tensor(uint8)", "TYPE_FP32": "tensor(float)"}
+def triton_model_config() -> Any:
+    """Triton's own definition of a model configuration, without tritonclient.grpc, which needs grpcio."""
+    (folder,) = importlib.util.find_spec("tritonclient").submodule_search_locations  # type: ignore[union-attr]
+    path = Path(folder) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_tritons_configuration(session: onnxruntime.InferenceSession) -> None:
     """Triton demands that names, types and dimensions are the file's; max_batch_size stands for the first dimension."""
-    config = example("pbtxt")
-    tensors = re.findall(r'name: "(\w+)" data_type: (\w+) dims: \[ ([\d, ]+) \]', config)
-    assert re.search(r"^max_batch_size: [1-9]\d*$", config, re.MULTILINE)
-    assert re.search(r'^backend: "onnxruntime"$', config, re.MULTILINE)
-    expected = [*session.get_inputs(), *session.get_outputs()]
-    assert len(tensors) == len(expected)
-    for (name, data_type, dims), tensor in zip(tensors, expected, strict=True):
-        assert (name, DATA_TYPES[data_type]) == (tensor.name, tensor.type)
-        assert [int(size) for size in dims.split(",")] == tensor.shape[1:]
-        assert isinstance(tensor.shape[0], str)  # any batch size
+    definition = triton_model_config()
+    config = text_format.Parse(example("pbtxt"), definition.ModelConfig())
+    assert config.backend == "onnxruntime"
+    assert config.max_batch_size > 0
+    types = {definition.TYPE_UINT8: "tensor(uint8)", definition.TYPE_FP32: "tensor(float)"}
+    found = [(each.name, types[each.data_type], list(each.dims)) for each in (*config.input, *config.output)]
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    assert found == [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
+    assert all(isinstance(tensor.shape[0], str) for tensor in tensors)  # any batch size
 
 
 OPTIONS = {
