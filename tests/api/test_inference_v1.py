@@ -148,6 +148,7 @@ def test_pixels_are_taken_as_they_are(client: httpx.Client, pixels: np.ndarray) 
 
 def test_options_in_the_body_and_in_the_query(client: httpx.Client, boot: bytes) -> None:
     body = {"instances": [{"b64": text(boot)}], "parameters": {"top_k": 2}, "signature_name": "serving_default"}
+    assert client.post(PREDICT, json={**body, "parameters": None}).status_code == 200
     for query, count in (("", 2), ("?top_k=3", 3)):
         response = client.post(PREDICT + query, json=body)
         probabilities = response.json()["predictions"][0]["probabilities"]
@@ -179,7 +180,7 @@ NO_PICTURE = {"b64": text(b"this is not a picture, only text")}
         ({"instances": GOOD}, ["instances[0]", "28×28"]),
         ({"inputs": [GOOD]}, ["'inputs'", "instances"]),
         ({"instances": [GOOD], "signature_name": "other"}, ["serving_default"]),
-        ({"instances": [GOOD], "parameters": [1]}, ["parameters"]),
+        *(({"instances": [GOOD], "parameters": odd}, ["parameters"]) for odd in ([1], [], False, 0, "")),
         ({"instances": [GOOD], "parameters": {"mode": "sepia"}}, ["mode"]),
         ({"instances": [GOOD], "parameters": {"top_k": "3"}}, ["top_k"]),
         ({"instances": [GOOD], "parameters": {"top_k": 11}}, ["top_k"]),

@@ -59,10 +59,10 @@ def parse_predict_request(body: bytes, request: Request, max_bytes: int) -> tupl
         raise InvalidRequest(f"there is no {unknown[0][:60]!r} in a request; there are {', '.join(FIELDS)}")
     if document.get("signature_name", SIGNATURE) != SIGNATURE:
         raise InvalidRequest(f"signature_name: there is only {SIGNATURE}")
-    parameters = document.get("parameters") or {}
-    if not isinstance(parameters, dict):
+    parameters = document.get("parameters")
+    if not isinstance(parameters, dict | None):
         raise InvalidRequest("parameters is not an object")
-    options = merge_options(request, parameters, strict=True)
+    options = merge_options(request, parameters or {}, strict=True)
     instances = [_instance(i, value, options) for i, value in enumerate(_values(document))]
     size = sum(len(instance.picture) for instance in instances if isinstance(instance.picture, bytes))
     if size > max_bytes:
