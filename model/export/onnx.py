@@ -55,7 +55,16 @@ def _to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
             verbose=False,
         ),
     )
-    return program.model_proto
+    model = program.model_proto
+    _remove_notes(model.graph)
+    return model
+
+
+def _remove_notes(graph: onnx.GraphProto) -> None:
+    """Removes what the exporter notes about each part for debugging, such as paths of this machine."""
+    graph.ClearField("metadata_props")
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
 
 
 def _properties(checkpoint: Checkpoint) -> dict[str, str]:
