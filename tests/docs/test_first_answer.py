@@ -27,7 +27,7 @@ RUN = {
     "docs/client.md": {"python"},
     "docs/inference-v1.md": {"sh", "python"},
     "docs/inference-v2.md": {"sh", "python"},
-    "docs/onnx.md": {"sh", "python", "pbtxt", "json"},
+    "docs/onnx.md": {"python", "pbtxt", "json"},
     "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
 }
 """What is run as it is written, by the languages of its examples."""

@@ -26,7 +26,7 @@ from model.preprocess import VERSION
 PAGE = "docs/onnx.md"
 PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 TOLERANCE = 1e-4
-"""Of a probability: ten times what was measured. Pictures are padded with a whole gray level, not with the exact mean."""
+"""Of a probability: ten times what was measured. The padding is a whole gray level, not the exact mean."""
 
 
 def run_export(*arguments: object) -> "subprocess.CompletedProcess[str]":
