@@ -21,7 +21,8 @@ from app.api.direct_routes import include_direct_router
 from app.api.openapi import add_head_methods
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
-from app.api.v2 import routes
+from app.api.v1 import routes as v1
+from app.api.v2 import routes as v2
 from app.errors import StartError
 from app.inference.classifier import Classifier
 from app.inference.cpu import THREAD_SWITCH_INTERVAL, lower_thread_priority
@@ -65,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=functools.partial(_lifespan, settings=settings, metrics=metrics, request_log=request_log),
         redirect_slashes=False,  # app.middleware.root_path
     )
-    routers = [monitoring.router, page.router, routes.router]
+    routers = [monitoring.router, page.router, v1.router, v2.router]
     add_head_methods(app, *routers)
     include_direct_router(app, predict.router, explain.router)
     for router in routers:

@@ -16,6 +16,9 @@ from app.settings import MAX_PICTURES
 
 Responses = dict[int | str, dict[str, Any]]
 
+Arguments = dict[str, Any]
+"""Keyword arguments of a route's decorator."""
+
 FILE = {"type": "string", "format": "binary"}
 TEXT = {"type": "string", "description": "A picture's file in base64, or as a data: URL"}
 OPTIONS = Options.model_json_schema()["properties"]
@@ -51,6 +54,23 @@ def error_responses(statuses: tuple[int, ...], media_type: str, schema: dict[str
         status: {"description": HTTPStatus(status).phrase, "content": {media_type: {"schema": schema}}}
         for status in statuses
     }
+
+
+def protocol_errors(*statuses: int) -> Responses:
+    """Responses with the error body of KServe's protocols, for the routes under /v1 and /v2."""
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+    return error_responses(statuses, "application/json", schema)
+
+
+def _path_parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+MODEL_NAME = _path_parameter("name", "The model's name, as in /health")
+MODEL_VERSION_PARAMETER = _path_parameter("version", "The first digits of the checkpoint's SHA-256, or 1")
+
+ONE_PIXEL_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""A picture for examples, in base64."""
 
 
 def _picture_body(description: str, form_field: str, json_key: str, *, many: bool) -> dict[str, Any]:

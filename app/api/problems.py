@@ -1,6 +1,6 @@
 """Turns errors into responses: application/problem+json (RFC 9457) with a stable `code`.
 
-Under /v2 the body is the Open Inference Protocol's {"error": "…"} instead, and 415 and 422 become 400.
+Under /v1 and /v2 the body is {"error": "…"} instead, as KServe's protocols have it, and 415 and 422 become 400.
 """
 
 import json
@@ -13,6 +13,9 @@ from starlette.types import Scope
 
 from app.api.paths import route_path
 from app.errors import InvalidParameter, ServiceError
+
+PROTOCOL_PREFIXES = ("/v1", "/v2")
+"""The paths of KServe's inference protocols."""
 
 Problem = dict[str, str | int]
 """The fields of app.api.schemas.Problem."""
@@ -70,17 +73,25 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 def _addresses(request: Request) -> str:
     """Helps users of other servers, who try TorchServe's /ping or SageMaker's /invocations."""
     root = request.scope.get("root_path", "")
-    return f"pictures go to POST {root}/predict, the Open Inference Protocol is under {root}/v2, {root}/docs has it all"
+    return (
+        f"pictures go to POST {root}/predict, the Open Inference Protocol is under {root}/v2, its version 1 under "
+        f"{root}/v1, {root}/docs has it all"
+    )
 
 
 def _problem(status: int, title: str, detail: str, code: str) -> Problem:
     return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code}
 
 
+def encode_problem(path: str, body: Problem) -> tuple[int, str, bytes]:
+    """Status, content type and body of the error response to a request for the path, which has no root path."""
+    status = int(body["status"])
+    if path.startswith(PROTOCOL_PREFIXES) and path[3:4] in ("", "/"):
+        text = json.dumps({"error": str(body["detail"] or body["title"])})
+        return 400 if status in (415, 422) else status, "application/json", text.encode()
+    return status, "application/problem+json", json.dumps(body).encode()
+
+
 def _response(scope: Scope, body: Problem, headers: dict[str, str] | None = None) -> Response:
-    path = route_path(scope)
-    if path.startswith("/v2/") or path == "/v2":
-        status = 400 if body["status"] in (415, 422) else int(body["status"])
-        text = str(body["detail"] or body["title"])
-        return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
-    return Response(json.dumps(body), int(body["status"]), headers, media_type="application/problem+json")
+    status, media_type, content = encode_problem(route_path(scope), body)
+    return Response(content, status, headers, media_type=media_type)

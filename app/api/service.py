@@ -3,10 +3,13 @@
 from fastapi import Request
 
 from app.asgi import DRAINING
-from app.errors import NotReady
+from app.errors import NotReady, UnknownModel
 from app.inference.classifier import Classifier
 from app.inference.readiness import KnownAnswerProbe
 from app.settings import Settings
+
+ANY_VERSION = "1"
+"""An alias of the only version, for clients of /v1 and /v2 that need a number."""
 
 
 class Service:
@@ -23,6 +26,15 @@ class Service:
         if not isinstance(service, Service):
             raise NotReady("the service has not been started")
         return service
+
+    def check_model(self, name: str | None, version: str | None) -> None:
+        """Raises UnknownModel if `name` or `version` is given and is not that of the served model."""
+        checkpoint = self.classifier.checkpoint
+        served, served_version = checkpoint.metadata.name, checkpoint.version[:12]
+        if name not in (None, served):
+            raise UnknownModel(f"there is no model {name[:60]!r}; there is {served}")
+        if version not in (None, served_version, ANY_VERSION):
+            raise UnknownModel(f"there is no version {version[:60]!r} of {served}; there is {served_version}")
 
     @property
     def stuck(self) -> bool:

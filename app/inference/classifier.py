@@ -120,13 +120,14 @@ class Classifier:
 
     async def classify_many(
         self,
-        pictures: Sequence[bytes],
+        pictures: Sequence[bytes | Preprocessed],
         mode: Mode = "auto",
         background: BackgroundOption = "auto",
         rotation: Rotation = "auto",
     ) -> list[Prediction | ServiceError]:
         """Several pictures, in order, with an error in the place of an unusable one.
 
+        A picture is a file, or preprocessed already: then the options do not apply to it, and it is not rotated.
         Raises QueueFull or NotReady for all of them together, and EngineFailed while the engine is unhealthy.
         """
         deadline = time.monotonic() + self.settings.request_timeout
@@ -135,7 +136,11 @@ class Classifier:
                 *(self._prepare_or_error(data, mode, background, deadline) for data in pictures)
             )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
-            may_turn = [mode == rotation == "auto"] * len(usable)
+            may_turn = [
+                mode == rotation == "auto" and isinstance(picture, bytes)
+                for picture, entry in zip(pictures, prepared, strict=True)
+                if isinstance(entry, Prepared)
+            ]
             outcomes = iter(await submit_with_quarter_turns(self.batcher, usable, deadline, may_turn))
         return [
             entry if isinstance(entry, ServiceError) else self._prediction(entry, *next(outcomes)) for entry in prepared
@@ -181,8 +186,10 @@ class Classifier:
         return Prepared(preprocessed, seconds)
 
     async def _prepare_or_error(
-        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
+        self, data: bytes | Preprocessed, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared | ServiceError:
+        if isinstance(data, Preprocessed):
+            return Prepared(data, 0.0)
         try:
             return await self._prepare(data, mode, background, deadline, inline)
         except ServiceError as error:

@@ -51,6 +51,8 @@ class Authentication:
             return self._service is not None and self._service.settings.metrics_open
         if path.startswith("/v2/models/"):
             return path.endswith("/ready")
+        if path.startswith("/v1/models/"):  # readiness; what follows a colon computes something
+            return ":" not in path
         return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 

@@ -5,13 +5,13 @@ answered before their body is read, routed or parsed.
 """
 
 import asyncio
-import json
+import re
 from collections.abc import Iterable
 
 from starlette.types import Scope
 
 from app.api.paths import strip_prefix
-from app.api.problems import problem
+from app.api.problems import encode_problem, problem
 from app.asgi import Response
 from app.errors import ServiceError
 from app.inference.admission import AdmissionControl
@@ -20,6 +20,9 @@ from app.middleware.request_monitor import SECURITY_HEADERS
 
 PICTURE_PATHS = {"/predict", "/predict/batch", "/explain"}
 """Routes that are rejected early. Other routes that take pictures check the queue after reading the body."""
+
+V1_PREDICT = re.compile(r"/v1/models/[^/]+(/versions/[^/]+)?:predict")
+"""Paths of the v1 protocol that are rejected early, too."""
 
 INVALID_REQUEST: Scope = {"method": "-", "headers": ()}
 """What the request log shows of a request that is not valid HTTP."""
@@ -44,7 +47,8 @@ class EarlyRejection:
         path = scope["path"]
         if self._prefix or path.endswith("/"):
             path = strip_prefix(path, self._prefix)
-        if path not in PICTURE_PATHS:
+        route = path if path in PICTURE_PATHS else _v1_route(path)
+        if route is None:
             return None
         if self._admission.in_progress + self._starting < self._admission.limit:
             if not self._starting:
@@ -54,7 +58,7 @@ class EarlyRejection:
         if any(name == b"origin" for name, _ in scope["headers"]):
             return None
         request_id = self._request_log.request_id(scope["headers"])
-        return self._response(self._admission.rejection(1), scope, request_id, path)
+        return self._response(self._admission.rejection(1), scope, request_id, route)
 
     def _all_started(self) -> None:
         self._starting = 0
@@ -68,13 +72,21 @@ class EarlyRejection:
 
     def _response(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Response:
         """The error's response, which is logged."""
-        body = json.dumps(problem(error)).encode()
+        status, media_type, body = encode_problem(route, problem(error))
         headers = [
-            (b"content-type", b"application/problem+json"),
+            (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % len(body)),
             *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
             (b"x-request-id", request_id),
             *SECURITY_HEADERS,
         ]
-        self._request_log.add(scope, request_id, route, error.status, 0.0)
-        return error.status, headers, body
+        self._request_log.add(scope, request_id, route, status, 0.0)
+        return status, headers, body
+
+
+def _v1_route(path: str) -> str | None:
+    """The route of a v1 prediction request, for the metrics: the path itself can be anything. None for other paths."""
+    match = V1_PREDICT.fullmatch(path)
+    if match is None:
+        return None
+    return "/v1/models/{name}/versions/{version}:predict" if match[1] else "/v1/models/{name}:predict"

@@ -2,6 +2,7 @@
 
     python -m model.export                                 the shipped checkpoint (make export)
     python -m model.export --checkpoint FILE --data DIR    your own checkpoint and its training data
+    python -m model.export --onnx [--out FILE]             one ONNX file for other servers, and nothing else
 
 NAME.openvino.xml and .bin hold the inference graph with a free batch size, NAME.openvino-int8.* the same graph in int8.
 The .json beside each is its manifest: the checkpoint's digest and, for each precision, the calibration, the golden
@@ -25,10 +26,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED, metavar="FILE")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the training data, if it is not Fashion-MNIST")
+    parser.add_argument("--onnx", action="store_true", help="write an ONNX file instead of OpenVINO's graphs")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the ONNX file; beside the checkpoint by default")
     arguments = parser.parse_args()
+    if arguments.out and not arguments.onnx:
+        parser.error("--out is for --onnx: the engines look for OpenVINO's graphs beside the checkpoint")
     missing = "NNCF is not installed: pip install nncf"
     try:
         checkpoint, dataset = Checkpoint.load(arguments.checkpoint), None
+        if arguments.onnx:
+            return write_onnx(checkpoint, arguments.out)
         dataset = find_training_data(checkpoint, arguments.data)
     except CheckpointError as error:
         print(error, file=sys.stderr)
@@ -44,6 +51,19 @@ def main() -> int:
             print(f"{graph} loses more than {100 * MAX_ACCURACY_LOSS:.2f} points: it only serves when asked for")
     if "openvino-int8" not in exports:
         print(f"no int8: {missing}")
+    return 0
+
+
+def write_onnx(checkpoint: Checkpoint, target: Path | None) -> int:
+    """Writes the ONNX file and says where. Returns the exit status."""
+    try:
+        from model.export.onnx import export_onnx, onnx_file  # here: ONNX is optional
+    except ImportError as error:
+        print(f"{error.name} is not installed: pip install onnx onnxscript", file=sys.stderr)
+        return 1
+    target = target or onnx_file(checkpoint.file)
+    export_onnx(checkpoint, target)
+    print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""/v2 with KServe's own client, unchanged, in an environment of its own: its dependencies contradict the service's."""
+"""/v1 and /v2 with KServe's own client, in its own environment: its dependencies contradict the service's."""
 
 import json
 import subprocess
@@ -43,3 +43,11 @@ def test_it_sends_pixels(found: dict[str, Any]) -> None:
 
 def test_it_is_told_what_is_wrong(found: dict[str, Any]) -> None:
     assert "image[0]" in found["refused"]
+
+
+def test_it_speaks_v1(found: dict[str, Any]) -> None:
+    v1 = found["v1"]
+    refused = v1.pop("refused")
+    assert v1 == {"model_ready": True, "label": "Ankle boot", "key": "7", "predictions": 2}
+    assert "instances[0]" in refused
+    assert "400 Bad Request" in refused

@@ -23,5 +23,5 @@ def test_schemathesis_finds_nothing(server: Server, schemathesis: Path, tmp_path
     run = command(schemathesis, server.url, "--max-examples", "20", "--no-color", "--continue-on-failure")
     result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "Tested: 40" in result.stdout
+    assert "Tested: 48" in result.stdout
     assert "Traceback" not in "".join(server.log)

@@ -26,7 +26,9 @@ RUN = {
     "docs/deployment.md": {"haproxy"},
     "docs/client.md": {"python"},
     "docs/grpc.md": {"python"},
+    "docs/inference-v1.md": {"sh", "python"},
     "docs/inference-v2.md": {"sh", "python"},
+    "docs/onnx.md": {"python", "pbtxt", "json"},
     "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
 }
 """What is run as it is written, by the languages of its examples."""

@@ -13,7 +13,9 @@ from app.middleware.request_log import RequestLog
 PLACES = 100
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/", "/ml/predict", "/ml/predict/"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/predict/", "/ml/predict", "/ml/predict/", "/v1/models/m:predict", "/ml/v1/models/m:predict/"]
+)
 def test_no_more_come_in_at_once_than_there_are_places(path: str) -> None:
     metrics = Metrics()
     early_rejection = EarlyRejection(AdmissionControl(PLACES, 1000, 10, metrics), RequestLog(metrics), "/ml")

@@ -36,7 +36,8 @@ def test_a_crowd_is_served_and_who_comes_later_is_turned_away(boot: bytes, tmp_p
 
         asyncio.run(play())
         rejected = httpx.get(f"{server.url}/metrics", timeout=LIMIT).text
-    assert 'googlenet_http_requests_total{route="/predict",status="503"}' in rejected
+    for route in ("/predict", "/v1/models/{name}:predict", "/v1/models/{name}/versions/{version}:predict"):
+        assert f'googlenet_http_requests_total{{route="{route}",status="503"}}' in rejected
     assert any("POST /predict 503 " in line for line in server.log)
 
 
@@ -58,6 +59,11 @@ async def _is_turned_away(client: httpx.AsyncClient, boot: bytes) -> None:
     response = await client.post("/v2/models/googlenet-fashion-mnist/infer", json=_tensor())
     assert response.status_code == 503
     assert "in progress" in response.json()["error"]
+    for model in ("googlenet-fashion-mnist", "googlenet-fashion-mnist/versions/1"):
+        response = await client.post(f"/v1/models/{model}:predict", content=b"{}")
+        assert (response.status_code, list(response.json())) == (503, ["error"])
+        assert response.headers["content-type"] == "application/json"
+        assert int(response.headers["retry-after"]) >= 1
     await _before_its_body(client, boot)
 
 

@@ -35,6 +35,26 @@ async def main(url: str, model: str, picture: bytes) -> dict[str, Any]:
     pixels.set_data_from_numpy(np.zeros((1, SIZE, SIZE), np.uint8))
     found["pixels"] = told(await client.infer(url, InferRequest(model, [pixels]), model_name=model))
     found["refused"] = await refusal(client, url, model)
+    found["v1"] = await v1(url, model, picture)
+    return found
+
+
+async def v1(url: str, model: str, picture: bytes) -> dict[str, Any]:
+    """The same by the older protocol: JSON objects that the client does not interpret."""
+    client = InferenceRESTClient(RESTConfig(protocol="v1", timeout=60))
+    file = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
+    pixels = np.zeros((28, 28), int).tolist()
+    answer = await client.infer(url, {"instances": [{**file, "key": "7"}, pixels]}, model_name=model)
+    found = {
+        "model_ready": await client.is_model_ready(url, model),
+        "label": answer["predictions"][0]["label"],
+        "key": answer["predictions"][0]["key"],
+        "predictions": len(answer["predictions"]),
+    }
+    try:
+        await client.infer(url, {"instances": [{"b64": "eA=="}]}, model_name=model)
+    except Exception as error:
+        found["refused"] = f"{type(error).__name__}: {error}"
     return found
 
 

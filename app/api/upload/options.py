@@ -16,22 +16,23 @@ def query_options(request: Request) -> Options:
     return _parse(dict(request.query_params)) if request.scope["query_string"] else DEFAULT
 
 
-def merge_options(request: Request, fields: Mapping[str, str]) -> Options:
+def merge_options(request: Request, fields: Mapping[str, object], *, strict: bool = False) -> Options:
     """The query's options, and those of the body's fields that the query does not name.
 
-    Raises RequestValidationError for any wrong value, also for one that the query overrides.
+    Strings of digits are numbers, unless `strict`. Raises RequestValidationError for any wrong value, also for one that
+    the query overrides.
     """
-    from_body = _parse(fields).model_dump(exclude_unset=True)
+    from_body = _parse(fields, strict=strict).model_dump(exclude_unset=True)
     return _parse(from_body | dict(request.query_params))
 
 
-def _parse(values: Mapping[str, object]) -> Options:
+def _parse(values: Mapping[str, object], *, strict: bool = False) -> Options:
     """By name. Raises RequestValidationError, as FastAPI does for parameters of the query."""
     if unknown := values.keys() - Options.model_fields:
         known = ", ".join(Options.model_fields)
         message = f"there is no such option; there are {known}"
         raise RequestValidationError([{"loc": ("query", name[:60]), "msg": message} for name in sorted(unknown)])
     try:
-        return Options.model_validate(values)
+        return Options.model_validate(values, strict=strict)
     except ValidationError as error:
         raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from None

@@ -9,12 +9,8 @@ from typing import Any
 from app.api.service import Service
 from app.api.v2.statistics import statistics
 from app.api.v2.tensors import INPUTS, OUTPUTS, Tensor
-from app.errors import UnknownModel
 from app.inference.classifier import Classifier
 from app.inference.scores import Scores
-
-ANY_VERSION = "1"
-"""An alias of the only version, for clients that need a number."""
 
 PLATFORMS = {"openvino": "openvino_ir", "openvino-int8": "openvino_ir"}
 """Engine → <project>_<format>. The other engines run the checkpoint in torch."""
@@ -30,10 +26,7 @@ class ServedModel:
         self.service = service
         self.name = service.classifier.checkpoint.metadata.name
         self.version = service.classifier.checkpoint.version[:12]
-        if name not in (None, self.name):
-            raise UnknownModel(f"there is no model {name[:60]!r}; there is {self.name}")
-        if version not in (None, self.version, ANY_VERSION):
-            raise UnknownModel(f"there is no version {version[:60]!r} of {self.name}; there is {self.version}")
+        service.check_model(name, version)
 
     def metadata(self) -> dict[str, Any]:
         return {

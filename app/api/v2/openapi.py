@@ -3,26 +3,8 @@
 Each constant holds keyword arguments of a route's decorator.
 """
 
-from typing import Any
-
-from app.api.openapi import Responses, error_responses
+from app.api.openapi import MODEL_NAME, MODEL_VERSION_PARAMETER, ONE_PIXEL_PNG, Arguments, protocol_errors
 from model.preprocess import SIZE
-
-Arguments = dict[str, Any]
-
-
-def protocol_errors(*statuses: int) -> Responses:
-    """Responses with the protocol's own error body."""
-    schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-    return error_responses(statuses, "application/json", schema)
-
-
-def _path_parameter(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
-
-
-NAME = _path_parameter("name", "The model's name, as in /health")
-VERSION = _path_parameter("version", "The first digits of the checkpoint's SHA-256, or 1")
 
 PARAMETERS = {"type": ["object", "null"]}
 INPUT = {
@@ -45,7 +27,6 @@ OUTPUT = {
     "required": ["name"],
     "properties": {"name": {"enum": ["probabilities", "logits", "label"]}, "parameters": PARAMETERS},
 }
-ONE_PIXEL_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 INFER_JSON = {
     "type": "object",
@@ -75,14 +56,17 @@ _ABOUT_MODEL = protocol_errors(401, 404, 503)
 _INFER = protocol_errors(400, 401, 404, 408, 413, 503, 504)
 
 MODELS: Arguments = {"responses": protocol_errors(401, 503)}
-MODEL: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [NAME]}}
-MODEL_VERSION: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [NAME, VERSION]}}
+MODEL: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [MODEL_NAME]}}
+MODEL_VERSION: Arguments = {
+    "responses": _ABOUT_MODEL,
+    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER]},
+}
 INDEX: Arguments = {
     "responses": protocol_errors(400, 401, 408, 413, 503),
     "openapi_extra": {"requestBody": INDEX_BODY},
 }
-INFER: Arguments = {"responses": _INFER, "openapi_extra": {"parameters": [NAME], "requestBody": INFER_BODY}}
+INFER: Arguments = {"responses": _INFER, "openapi_extra": {"parameters": [MODEL_NAME], "requestBody": INFER_BODY}}
 INFER_VERSION: Arguments = {
     "responses": _INFER,
-    "openapi_extra": {"parameters": [NAME, VERSION], "requestBody": INFER_BODY},
+    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER], "requestBody": INFER_BODY},
 }

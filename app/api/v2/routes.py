@@ -6,13 +6,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.api.disconnect import cancel_on_disconnect
+from app.api.openapi import protocol_errors
 from app.api.service import Service, is_stuck
 from app.api.upload.body import read_body
 from app.api.upload.content_encoding import compress
 from app.api.upload.json_body import INLINE_BYTES, parse_object
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
-from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS, protocol_errors
+from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS
 from app.api.v2.responses import encode_response
 from app.api.v2.tensors import HEADER_LENGTH, InferRequest, parse_infer_request
 from app.errors import InvalidRequest

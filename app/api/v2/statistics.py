@@ -9,6 +9,8 @@ INFERENCE_ROUTES = {
     "/predict",
     "/predict/batch",
     "/explain",
+    "/v1/models/{name}:predict",
+    "/v1/models/{name}/versions/{version}:predict",
     "/v2/models/{name}/infer",
     "/v2/models/{name}/versions/{version}/infer",
     "/inference.GRPCInferenceService/ModelInfer",
