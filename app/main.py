@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -22,6 +22,7 @@ from app.api.openapi import add_head_methods
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2 import routes
+from app.errors import StartError
 from app.inference.classifier import Classifier
 from app.inference.cpu import lower_thread_priority
 from app.inference.engines import choose
@@ -33,8 +34,11 @@ from app.middleware.request_log import RequestLog
 from app.middleware.request_monitor import RequestMonitor
 from app.middleware.root_path import RootPath
 from app.middleware.start_messages import StartMessages
-from app.settings import Settings
+from app.settings import Settings, traces_requested
 from model.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ async def _lifespan(
     remove_dead_workers()
     keys = ApiKeys.from_settings(settings)
     classifier = await asyncio.to_thread(_load, settings, metrics)
+    tracing = _start_tracing(classifier, request_log)
     gc.freeze()  # these objects stay for ever: the garbage collector need not search them
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
     classifier.start()
@@ -97,6 +102,24 @@ async def _lifespan(
         "early_rejection": EarlyRejection(classifier.admission, request_log, settings.root_path),
     }
     request_log.log_summaries()
+    await asyncio.gather(_stop(classifier), *([tracing.stop()] if tracing else []))
+
+
+def _start_tracing(classifier: Classifier, request_log: RequestLog) -> "Tracing | None":
+    """None if no traces are asked for; OpenTelemetry's SDK is not imported then. Raises StartError if it is missing."""
+    if not traces_requested():
+        return None
+    try:
+        from app.tracing import Tracing
+    except ModuleNotFoundError as error:
+        install = "pip install 'fashion-googlenet[tracing]', or unset the variable"
+        raise StartError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed: {install}") from None
+    tracing = Tracing(classifier.model, classifier.metrics)
+    request_log.tracing = classifier.tracer = tracing
+    return tracing
+
+
+async def _stop(classifier: Classifier) -> None:
     try:
         await asyncio.wait_for(classifier.stop(), ENGINE_STOP_TIMEOUT)
     except TimeoutError:

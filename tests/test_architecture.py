@@ -13,8 +13,11 @@ ROOMS = {
     "app.__main__": {"app.http"},
     "app.client": {"app.api", "app.errors"},
     "app.http": {"app.main", "app.inference", "app.settings", "app.metrics", "app.logs", "app.errors"},
-    "app.main": {"app.middleware", "app.api", "app.inference", "app.settings", "app.metrics", "model"},
-    "app.middleware": {"app.api", "app.inference", "app.settings", "app.metrics", "app.logs", "app.errors", "model"},
+    "app.main": {"app.middleware", "app.tracing", "app.api", "app.inference", "app.settings", "app.metrics"}
+    | {"app.errors", "model"},
+    "app.middleware": {"app.tracing", "app.api", "app.inference", "app.settings", "app.metrics", "app.logs"}
+    | {"app.errors", "model"},
+    "app.tracing": {"app.inference", "app.metrics", "app.errors"},
     "app.api": {"app.inference", "app.images", "app.settings", "app.metrics", "app.errors", "model"},
     "app.inference": {"app.images", "app.settings", "app.metrics", "app.errors", "model"},
     "app.images": {"app.errors", "model"},

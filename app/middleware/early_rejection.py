@@ -70,6 +70,8 @@ class EarlyRejection:
 
     def _response(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Response:
         """The error's response, which is logged."""
+        tracing = self._request_log.tracing
+        trace = None if tracing is None or scope is INVALID_REQUEST else tracing.start(scope)
         body = json.dumps(problem(error)).encode()
         headers = [
             (b"content-type", b"application/problem+json"),
@@ -79,4 +81,7 @@ class EarlyRejection:
             *SECURITY_HEADERS,
         ]
         self._request_log.add(scope, request_id, route, error.status, 0.0)
+        if trace is not None:
+            headers.append((b"traceparent", trace.traceparent))
+            trace.end(scope["method"], route, error.status)
         return error.status, headers, body

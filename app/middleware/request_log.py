@@ -6,12 +6,15 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
 from app.logs import log_fields
 from app.metrics import Metrics
+
+if TYPE_CHECKING:  # importing it loads OpenTelemetry
+    from app.tracing import Tracing
 
 log = logging.getLogger("app.request")
 
@@ -32,6 +35,8 @@ class RequestLog:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.tracing: Tracing | None = None
+        """Set by app.main if traces are exported."""
         self._id_prefix = os.urandom(4).hex().encode()
         self._next_id = itertools.count(1)
         self._unlogged: dict[tuple[str, str, int], int] = {}
