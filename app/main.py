@@ -38,7 +38,7 @@ from app.settings import Settings, traces_requested
 from model.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from app.tracing import Tracing
+    from app.tracing.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def _start_tracing(classifier: Classifier, request_log: RequestLog) -> "Tracing 
     if not traces_requested():
         return None
     try:
-        from app.tracing import Tracing
+        from app.tracing.tracing import Tracing
     except ModuleNotFoundError as error:
         install = "pip install 'fashion-googlenet[tracing]', or unset the variable"
         raise StartError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed: {install}") from None

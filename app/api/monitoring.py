@@ -58,7 +58,7 @@ async def live(request: Request, response: Response) -> schemas.Live:
     tags=["Monitoring"],
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
-    responses=problem_responses(401, 503),
+    responses={200: {"content": {"application/openmetrics-text": {}}}, **problem_responses(401, 503)},
 )
 async def metrics(request: Request) -> Response:
     """The sums over all workers, in Prometheus' text format, or in OpenMetrics if the Accept header asks for it."""

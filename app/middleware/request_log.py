@@ -14,7 +14,7 @@ from app.logs import log_fields
 from app.metrics import Metrics
 
 if TYPE_CHECKING:  # importing it loads OpenTelemetry
-    from app.tracing import Tracing
+    from app.tracing.tracing import Tracing
 
 log = logging.getLogger("app.request")
 

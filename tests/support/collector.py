@@ -10,7 +10,6 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
 from support.waiting import wait_until
 
 
@@ -70,9 +69,11 @@ def run_collector() -> Iterator[Collector]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Collector(f"http://127.0.0.1:{server.server_port}", spans)
-        server.shutdown()
-        thread.join()
+        try:
+            yield Collector(f"http://127.0.0.1:{server.server_port}", spans)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def plain(attributes: "list[KeyValue] | Any") -> dict[str, Any]:
