@@ -26,6 +26,7 @@ RUN = {
     "docs/deployment.md": {"haproxy"},
     "docs/client.md": {"python"},
     "docs/inference-v2.md": {"sh", "python"},
+    "docs/tracing.md": {"sh serve", "sh ask"},
     "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
 }
 """What is run as it is written, by the languages of its examples."""
@@ -34,6 +35,7 @@ NOT_RUN = {
     ("README.md", "Docker"): "needs a docker that may build",
     ("docs/deployment.md", "Images"): "the same; make image-check builds both images and runs them",
     ("docs/deployment.md", "Monitoring"): "the same; test_prometheus.py runs what is mounted there",
+    ("docs/tracing.md", "A collector"): "needs a docker that may pull; test_tracing_page.py has a collector of its own",
     ("docs/scaling.md", "Choosing a deployment"): "needs several machines; make ray-check runs it on a local cluster",
 }
 """By document and section, and why."""
