@@ -65,9 +65,10 @@ class TextFormatter(logging.Formatter):
         fields = record.msg
         if not isinstance(fields, dict):
             return super().format(record)
-        fields = fields | _trace_id(record)
         unnamed = " ".join(str(fields[name]) for name in UNNAMED_FIELDS)
-        named = " ".join(f"{k}={v}" for k, v in fields.items() if v is not None and k not in UNNAMED_FIELDS)
+        named = " ".join(
+            f"{k}={v}" for k, v in (fields | _trace_id(record)).items() if v is not None and k not in UNNAMED_FIELDS
+        )
         return f"{self.formatTime(record)} {record.levelname} {record.name}: {unnamed} ms {named}"
 
 

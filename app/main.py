@@ -103,6 +103,7 @@ async def _lifespan(
     }
     request_log.log_summaries()
     await asyncio.gather(_stop(classifier), *([tracing.stop()] if tracing else []))
+    request_log.tracing = None
 
 
 def _start_tracing(classifier: Classifier, request_log: RequestLog) -> "Tracing | None":

@@ -1,5 +1,7 @@
 """OpenTelemetry traces, as a real OTLP collector receives them: requests, stages, batches, log lines, exemplars."""
 
+import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -208,6 +211,48 @@ def test_a_request_that_fails_is_an_error(collector: Collector, boot: bytes) -> 
         assert failed.span.status.code == Status.STATUS_CODE_ERROR
         assert failed.attributes["error.type"] == "503"
         wait_until(lambda: said(server, f"trace_id={returned(answer)[0]}") == 1)  # the log as text
+
+
+def test_a_rejection_from_the_headers_alone_is_a_span(collector: Collector, boot: bytes, tmp_path: Path) -> None:
+    trigger = tmp_path / "trigger"
+    settings = {"GOOGLENET_ENGINE": "support.faults:Slow", "FAULT": str(trigger), "GOOGLENET_QUEUE_SIZE": "64"}
+    traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, **QUICKLY}
+    with run_server(GOOGLENET_MAX_BATCH_SIZE="1", **settings, **traces) as server:
+
+        async def overload() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=httpx.Limits()) as client:
+                return await asyncio.gather(*(client.post("/predict", files={"file": boot}) for _ in range(100)))
+
+        trigger.touch()
+        refused = [answer for answer in asyncio.run(overload()) if answer.status_code == 503]
+        assert refused
+        for answer in refused:
+            span = one(collector.trace(returned(answer)[0]), "POST /predict")
+            assert span.attributes["http.response.status_code"] == 503
+            assert span.span.status.code == Status.STATUS_CODE_ERROR
+
+
+def test_a_new_checkpoint_changes_the_resource_in_each_worker(
+    collector: Collector, checkpoint: Checkpoint, boot: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "network.safetensors"
+    checkpoint.save(file)
+    settings = {"GOOGLENET_ENGINE": "torch", "GOOGLENET_CHECKPOINT": str(file), "GOOGLENET_WORKERS": "2"}
+    with run_server(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, **settings, **QUICKLY) as server:
+        wait_until(lambda: said(server, "startup complete") == 2)
+        renamed = dataclasses.replace(checkpoint.metadata, name="another")
+        for name, version in ((checkpoint.metadata.name, checkpoint.version[:12]), ("another", "")):
+            if name == "another":
+                dataclasses.replace(checkpoint, metadata=renamed).save(file)
+                server.process.send_signal(signal.SIGHUP)
+                wait_until(lambda: said(server, "is served from now on") == 2)
+                version = Checkpoint.load(file).version[:12]
+            answers = [httpx.post(f"{server.url}/predict", files={"file": boot}, timeout=60) for _ in range(8)]
+            for answer in answers:
+                spans = collector.trace(returned(answer)[0])
+                resources = [each.resource for found in spans.values() for each in found]
+                assert {resource["googlenet.model.name"] for resource in resources} == {name}
+                assert {resource["googlenet.model.version"] for resource in resources} == {version}
 
 
 def test_log_lines_have_the_traces_id(traced: Server, boot: bytes) -> None:
