@@ -12,7 +12,7 @@ KEPT   := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 
 # What a machine with torch, numpy, Pillow, safetensors, uvloop, httpx and pytest lacks to serve and train.
 BUNDLED := annotated-doc annotated-types fastapi fastapi_offline httptools pydantic pydantic_core pydantic-settings \
-           python-dotenv python-multipart starlette typing-inspection typing_extensions uvicorn
+           python-dotenv starlette typing-inspection typing_extensions uvicorn
 BUNDLE_FOR := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux1_x86_64
 DATA := /usr/share/datasets/fashion-mnist
 
@@ -25,7 +25,7 @@ serve: $(VENV)/.serving  ## serves the shipped weights on 127.0.0.1:8000
 	$(RUN) -m app
 
 test: $(VENV)/.everything $(FUZZ)/.tools  ## runs all tests, three files at a time
-	$(RUN) -m pytest -n 3 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.everything  ## runs a few tests of each room, in less than a minute on two cores: tests/quick.txt
 	@grep -v -e '^#' -e '^$$' tests/quick.txt | xargs $(RUN) -m pytest -q $(ARGS)

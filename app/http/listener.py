@@ -5,9 +5,12 @@ behind it, would wait for seconds.
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import socket
+import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,6 +21,9 @@ ACCEPTS_PER_TURN, ACCEPTS_PER_TURN_SHARED = 64, 4
 
 RETRY_DELAY = 0.1
 """Seconds before the next attempt when no connection can be accepted, for example with too many open files."""
+
+SO_ATTACH_FILTER = 26
+"""Linux (socket(7)); Python's socket module lacks it."""
 
 
 class Listener:
@@ -41,6 +47,8 @@ class Listener:
 
         Without `accept_pending` they are left to the other processes that share the socket.
         """
+        if accept_pending:
+            _drop_new_connections(self._socket)
         self._loop.remove_reader(self._socket)
         if self._retry:
             self._retry.cancel()
@@ -81,3 +89,16 @@ class Listener:
     async def _connect(self, connection: socket.socket) -> None:
         with suppress(OSError):  # the client has disconnected
             await self._loop.connect_accepted_socket(self._protocol, connection)
+
+
+def _drop_new_connections(listening: socket.socket) -> None:
+    """Makes the kernel drop further connection requests, so that none arrives between the last accept and the close.
+
+    The filter is one instruction of classic BPF: accept 0 bytes of each packet. A client whose request is dropped asks
+    again, and is refused once the socket is closed. Does nothing on other systems than Linux.
+    """
+    if sys.platform != "linux":
+        return
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(instruction))
+    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

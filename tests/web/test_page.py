@@ -164,7 +164,7 @@ def test_a_busy_server_is_asked_once_more(browser: Browser) -> None:
         page.on("request", lambda request: asked.append(request.url))
         card.get_by_role("group", name="Read as").get_by_text("As it is").click()
         expect(page.get_by_role("status")).to_contain_text("trying again in 1 s")
-        expect(card).to_contain_text("The network could not be run on this picture")
+        expect(card).to_contain_text("the network could not be run on this picture")
         assert len(asked) == 2
         expect(card.get_by_role("button", name="Try again")).to_be_visible()
 

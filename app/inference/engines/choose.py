@@ -100,13 +100,17 @@ def _accepts_int8(checkpoint: Checkpoint) -> bool:
 
 
 def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
-    """Times a few batches in both precisions if the CPU computes in bf16 and its export is accepted.
+    """Times a few batches in both precisions if the CPU has AMX and the bf16 export is accepted.
 
-    Takes about 0.25 s there, nothing elsewhere. Raises ExportError.
+    Takes about 0.25 s there. Without AMX, int8 is always faster. Raises ExportError.
     """
     from app.inference.engines.openvino import compile_bf16
 
-    if not graph_file(checkpoint.file, "openvino").exists() or (bf16 := compile_bf16(checkpoint)) is None:
+    if (
+        not has_amx()
+        or not graph_file(checkpoint.file, "openvino").exists()
+        or (bf16 := compile_bf16(checkpoint)) is None
+    ):
         return False
     pixels = checkpoint.golden.pixels
     int8_rate, bf16_rate = (TRIAL_BATCH / seconds_per_batch(graph, pixels, TRIAL_BATCH) for graph in (int8, bf16))
@@ -120,11 +124,19 @@ def _is_faster_in_bf16(checkpoint: Checkpoint, int8: Engine) -> bool:
 
 def has_fast_int8() -> bool:
     """Whether the CPU has AVX2, with which int8 is twice as fast as single precision; VNNI makes it faster still."""
+    return "avx2" in _cpu_flags()
+
+
+def has_amx() -> bool:
+    """Whether the CPU has AMX, which multiplies matrices in bf16 as well as in int8."""
+    return "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> set[str]:
     try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
-    return "avx2" in flags
+        return set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return set()
 
 
 def _has_gpu() -> bool:
