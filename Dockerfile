@@ -48,7 +48,7 @@ COPY --from=code /opt/googlenet /opt/googlenet
 FROM tools AS packages-gpu
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app model && touch app/__init__.py model/__init__.py \
-    && pip install --no-compile -c constraints.txt '.[torch,heif]' && pip uninstall -y fashion-googlenet && $COMPILE
+    && pip install --no-compile -c constraints.txt '.[torch,heif,tracing]' && pip uninstall -y fashion-googlenet && $COMPILE
 
 FROM runtime AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

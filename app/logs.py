@@ -57,12 +57,18 @@ class TextFormatter(logging.Formatter):
             self._formatted_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         return f"{self._formatted_second},{int(record.msecs):03}"
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line before a traceback."""
+        return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in _trace_id(record).items())
+
     def format(self, record: logging.LogRecord) -> str:
         fields = record.msg
         if not isinstance(fields, dict):
             return super().format(record)
         unnamed = " ".join(str(fields[name]) for name in UNNAMED_FIELDS)
-        named = " ".join(f"{k}={v}" for k, v in fields.items() if v is not None and k not in UNNAMED_FIELDS)
+        named = " ".join(
+            f"{k}={v}" for k, v in (fields | _trace_id(record)).items() if v is not None and k not in UNNAMED_FIELDS
+        )
         return f"{self.formatTime(record)} {record.levelname} {record.name}: {unnamed} ms {named}"
 
 
@@ -72,9 +78,15 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = record.msg if isinstance(record.msg, dict) else {"message": record.getMessage()}
         line = {"time": round(record.created, 3), "level": record.levelname, "logger": record.name, **fields}
+        line |= _trace_id(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def _trace_id(record: logging.LogRecord) -> dict[str, str]:
+    """The field `trace_id`, if app.tracing has set it."""
+    return {"trace_id": record.trace_id} if hasattr(record, "trace_id") else {}
 
 
 class BatchingHandler(logging.Handler):

@@ -35,11 +35,12 @@ from app.middleware.request_log import RequestLog
 from app.middleware.request_monitor import RequestMonitor
 from app.middleware.root_path import RootPath
 from app.middleware.start_messages import StartMessages
-from app.settings import Settings
+from app.settings import Settings, traces_requested
 from model.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from app.grpc.server import GrpcServer
+    from app.tracing.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ async def _lifespan(
     keys = ApiKeys.from_settings(settings)
     grpc_server_class = _import_grpc() if settings.grpc_port is not None else None
     classifier = await asyncio.to_thread(_load, settings, metrics)
+    tracing = _start_tracing(classifier, request_log)
     gc.freeze()  # these objects stay for ever: the garbage collector need not search them
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
     classifier.start()
@@ -111,6 +113,25 @@ async def _lifespan(
     if grpc_server:
         await grpc_server.stop(0)  # app.http.server has stopped it already, other servers have not
     request_log.log_summaries()
+    await asyncio.gather(_stop(classifier), *([tracing.stop()] if tracing else []))
+    request_log.tracing = None
+
+
+def _start_tracing(classifier: Classifier, request_log: RequestLog) -> "Tracing | None":
+    """None if no traces are asked for; OpenTelemetry's SDK is not imported then. Raises StartError if it is missing."""
+    if not traces_requested():
+        return None
+    try:
+        from app.tracing.tracing import Tracing
+    except ModuleNotFoundError as error:
+        install = "pip install 'fashion-googlenet[tracing]', or unset the variable"
+        raise StartError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed: {install}") from None
+    tracing = Tracing(classifier.model, classifier.metrics)
+    request_log.tracing = classifier.tracer = tracing
+    return tracing
+
+
+async def _stop(classifier: Classifier) -> None:
     try:
         await asyncio.wait_for(classifier.stop(), ENGINE_STOP_TIMEOUT)
     except TimeoutError:

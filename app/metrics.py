@@ -6,11 +6,20 @@ and open files as `process_…`. Workers do not: they share memory pages, so a s
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.openmetrics import exposition as openmetrics
 
 DURATION_BUCKETS = tuple(0.0005 * 2**i for i in range(15))
 """Seconds, from 0.5 ms to 8 s."""
@@ -29,6 +38,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.exemplar: Callable[[], dict[str, str] | None] | None = None
+        """Gives the labels of the current request's trace, for histograms. app.tracing sets it."""
         ProcessCollector(registry=self._registry)
         self._create_request_metrics()
         self._create_engine_metrics()
@@ -52,9 +63,9 @@ class Metrics:
 
     def _create_engine_metrics(self) -> None:
         name = "googlenet_decode_duration_seconds"
-        self.decode_time = self._histogram(name, "Time to decode and preprocess one picture.", DURATION_BUCKETS)
+        self._decode_time = self._histogram(name, "Time to decode and preprocess one picture.", DURATION_BUCKETS)
         name = "googlenet_queue_duration_seconds"
-        self.queue_time = self._histogram(name, "Time that one picture waited for the engine.", DURATION_BUCKETS)
+        self._queue_time = self._histogram(name, "Time that one picture waited for the engine.", DURATION_BUCKETS)
         name = "googlenet_inference_duration_seconds"
         self._inference_time = self._histogram(name, "The engine's time for one batch.", DURATION_BUCKETS)
         self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
@@ -87,24 +98,35 @@ class Metrics:
             self._requests[key] = self._request_count.labels(*key), self._request_time.labels(*key)
         count, duration = self._requests[key]
         count.inc()
-        duration.observe(seconds)
+        duration.observe(seconds, self.current_exemplar)
 
-    def batch(self, size: int, seconds: float) -> None:
-        """Counts a batch of `size` pictures, which took the engine `seconds`."""
-        self._batch_size.observe(size)
-        self._inference_time.observe(seconds)
+    @property
+    def current_exemplar(self) -> dict[str, str] | None:
+        """The current request's trace as labels; None if it has none."""
+        return None if self.exemplar is None else self.exemplar()
+
+    def decoded(self, seconds: float) -> None:
+        """Counts a picture that was decoded and preprocessed in `seconds`."""
+        self._decode_time.observe(seconds, self.current_exemplar)
+
+    def batch(self, size: int, seconds: float, exemplar: dict[str, str] | None) -> None:
+        """Counts a batch of `size` pictures, which took the engine `seconds`. `exemplar`: a trace of one of them."""
+        self._batch_size.observe(size, exemplar)
+        self._inference_time.observe(seconds, exemplar)
         self._last_inference.set_to_current_time()
 
     def dropped(self, reason: str, count: int) -> None:
         """Counts pictures without an answer. `reason` is one of DROP_REASONS."""
         self._children[reason].inc(count)
 
-    def prediction(self, label: str, confidence: float, out_of_distribution: bool | None) -> None:
-        """Counts a picture's answer."""
+    def prediction(self, label: str, confidence: float, out_of_distribution: bool | None, queued: float) -> None:
+        """Counts a picture's answer. `queued`: its seconds in the queue."""
         if label not in self._children:
             self._children[label] = self._predictions.labels(label)
         self._children[label].inc()
-        self._confidence.observe(confidence)
+        exemplar = self.current_exemplar
+        self._queue_time.observe(queued, exemplar)
+        self._confidence.observe(confidence, exemplar)
         if out_of_distribution:
             self._out_of_distribution.inc()
 
@@ -121,9 +143,16 @@ class Metrics:
         self._memory_used.labels(device).set(used)
         self._memory_limit.labels(device).set(limit)
 
-    def text(self) -> bytes:
-        """The metrics of all workers in Prometheus' text format."""
-        return generate_latest(self._registry_of_all_workers())
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The metrics of all workers and their content type, in the format that the Accept header asks for.
+
+        Prometheus' text format, or OpenMetrics, which has the exemplars. With several workers there are no exemplars.
+        """
+        types = {item.partition(";")[0].strip() for item in accept.split(",")}
+        if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in types:
+            text: bytes = openmetrics.generate_latest(self._registry_of_all_workers())  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry_of_all_workers()), CONTENT_TYPE_PLAIN_0_0_4
 
     def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
         """Name, labels and value of each sample of all workers."""

@@ -1,5 +1,6 @@
 """The settings, read from environment variables: GOOGLENET_PORT=9000 sets `port`."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -112,6 +113,13 @@ class Settings(BaseSettings):
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+def traces_requested() -> bool:
+    """Whether OpenTelemetry's environment variables name a collector and do not switch traces off."""
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return bool(endpoint) and not disabled and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
 
 
 def validation_message(error: ValidationError) -> str:

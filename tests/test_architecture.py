@@ -15,6 +15,7 @@ ROOMS = {
     "app.http": {"app.main", "app.inference", "app.settings", "app.asgi", "app.metrics", "app.logs", "app.errors"},
     "app.main": {
         "app.grpc",
+        "app.tracing",
         "app.middleware",
         "app.api",
         "app.inference",
@@ -23,9 +24,10 @@ ROOMS = {
         "app.errors",
         "model",
     },
-    "app.grpc": {"app.middleware", "app.api", "app.inference", "app.settings", "app.asgi", "app.errors"},
-    "app.middleware": {"app.api", "app.inference", "app.settings", "app.metrics", "app.logs", "app.errors", "model"}
-    | {"app.asgi"},
+    "app.grpc": {"app.middleware", "app.tracing", "app.api", "app.inference", "app.settings", "app.asgi", "app.errors"},
+    "app.middleware": {"app.tracing", "app.api", "app.inference", "app.settings", "app.metrics", "app.logs", "model"}
+    | {"app.asgi", "app.errors"},
+    "app.tracing": {"app.inference", "app.metrics", "app.errors", "app.asgi"},
     "app.api": {"app.inference", "app.images", "app.settings", "app.asgi", "app.metrics", "app.errors", "model"},
     "app.inference": {"app.images", "app.settings", "app.metrics", "app.errors", "model"},
     "app.images": {"app.errors", "model"},

@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from app.api import schemas
 from app.api.openapi import problem_responses
@@ -59,11 +58,12 @@ async def live(request: Request, response: Response) -> schemas.Live:
     tags=["Monitoring"],
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
-    responses=problem_responses(401, 503),
+    responses={200: {"content": {"application/openmetrics-text": {}}}, **problem_responses(401, 503)},
 )
 async def metrics(request: Request) -> Response:
-    """The sums over all workers, in Prometheus' text format."""
+    """The sums over all workers, in Prometheus' text format, or in OpenMetrics if the Accept header asks for it."""
     classifier = Service.from_request(request).classifier
     classifier.metrics.queue.set(classifier.batcher.waiting)
     classifier.model.measure_memory()
-    return Response(classifier.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    text, content_type = classifier.metrics.exposition(request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": content_type, "Vary": "Accept"})

@@ -27,6 +27,7 @@ from app.inference.loop_throttle import LoopThrottle
 from app.inference.model_handle import ModelHandle
 from app.inference.quarter_turns import submit_with_quarter_turns
 from app.inference.scores import Scores, score
+from app.inference.stage_tracer import StageTracer
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
 from model.preprocess import BackgroundOption, Mode, Preprocessed, Rotation
@@ -76,6 +77,8 @@ class Classifier:
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
+        self.tracer: StageTracer | None = None
+        """Set by app.main if traces are exported."""
         self.model = ModelHandle(checkpoint, engine, settings, metrics)
         self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
         rates = {size: size / seconds for size, seconds in self._capacity.items()}
@@ -110,9 +113,7 @@ class Classifier:
         with self.admission.admit(1):
             prepared = await self._prepare(data, mode, background, deadline)
             may_turn = [mode == rotation == "auto"]
-            ((outcome, degrees),) = await submit_with_quarter_turns(
-                self.batcher, [prepared.preprocessed.pixels], deadline, may_turn
-            )
+            ((outcome, degrees),) = await self._submit([prepared.preprocessed.pixels], deadline, may_turn)
         prediction = self._prediction(prepared, outcome, degrees)
         if isinstance(prediction, ServiceError):
             raise prediction
@@ -141,7 +142,7 @@ class Classifier:
                 for picture, entry in zip(pictures, prepared, strict=True)
                 if isinstance(entry, Prepared)
             ]
-            outcomes = iter(await submit_with_quarter_turns(self.batcher, usable, deadline, may_turn))
+            outcomes = iter(await self._submit(usable, deadline, may_turn))
         return [
             entry if isinstance(entry, ServiceError) else self._prediction(entry, *next(outcomes)) for entry in prepared
         ]
@@ -156,12 +157,18 @@ class Classifier:
             blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
             may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
-            outcomes = [
-                outcome for outcome, _ in await submit_with_quarter_turns(self.batcher, pixels, deadline, may_turn)
-            ]
+            outcomes = [outcome for outcome, _ in await self._submit(pixels, deadline, may_turn)]
         answers = [_answer_or_raise(outcome) for outcome in outcomes]
         asyncio.get_running_loop().call_soon(self._count_all, answers)  # after the response has been sent
         return [answer.result for answer in answers]
+
+    async def _submit(
+        self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], deadline: float, may_turn: Sequence[bool]
+    ) -> list[tuple[Outcome[Scores], int]]:
+        outcomes = await submit_with_quarter_turns(self.batcher, pixels, deadline, may_turn)
+        if self.tracer is not None:
+            self.tracer.answered(outcome for outcome, _ in outcomes)
+        return outcomes
 
     async def _prepare(
         self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
@@ -182,7 +189,9 @@ class Classifier:
             except TimeoutError:
                 raise DeadlinePassed("the picture was not decoded in time") from None
         seconds = time.monotonic() - started
-        self.metrics.decode_time.observe(seconds)
+        self.metrics.decoded(seconds)
+        if self.tracer is not None:
+            self.tracer.decoded(started, started + seconds)
         return Prepared(preprocessed, seconds)
 
     async def _prepare_or_error(
@@ -234,8 +243,7 @@ class Classifier:
         """Adds the answer to the metrics, by its label."""
         scores, class_id = answer.result, answer.result.class_id
         label, confidence = self.checkpoint.metadata.classes[class_id], float(scores.probabilities[class_id])
-        self.metrics.queue_time.observe(answer.queued)
-        self.metrics.prediction(label, confidence, scores.out_of_distribution)
+        self.metrics.prediction(label, confidence, scores.out_of_distribution, answer.queued)
 
     def _count_all(self, answers: Sequence[Answer[Scores]]) -> None:
         for answer in answers:

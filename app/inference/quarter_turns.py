@@ -35,11 +35,11 @@ async def submit_with_quarter_turns(
 
 
 def _choose(answer: Answer[Scores], rotated: Sequence[Outcome[Scores]]) -> tuple[Answer[Scores], int]:
-    """The best answer. Its times are the sums over both batches."""
+    """The best answer. Its times are the sums over its batch and the last batch of the rotated pictures."""
     others = [other for other in rotated if isinstance(other, Answer)]
     if len(others) < len(rotated):
         return answer, 0
     result, degrees = choose_turn(answer.result, [other.result for other in others])
-    queued = answer.queued + max(other.queued for other in others)
-    inference = answer.inference + max(other.inference for other in others)
-    return Answer(result, answer.batch_size, queued, inference), degrees
+    last = max(others, key=lambda other: other.queued + other.inference)
+    times = answer.queued + last.queued, answer.inference + last.inference
+    return Answer(result, answer.batch_size, *times, answer.visits + last.visits), degrees

@@ -72,6 +72,8 @@ class EarlyRejection:
 
     def _response(self, error: ServiceError, scope: Scope, request_id: bytes, route: str) -> Response:
         """The error's response, which is logged."""
+        tracing = self._request_log.tracing
+        trace = None if tracing is None or scope is INVALID_REQUEST else tracing.start(scope)
         status, media_type, body = encode_problem(route, problem(error))
         headers = [
             (b"content-type", media_type.encode()),
@@ -81,6 +83,9 @@ class EarlyRejection:
             *SECURITY_HEADERS,
         ]
         self._request_log.add(scope, request_id, route, status, 0.0)
+        if trace is not None:
+            headers.append((b"traceparent", trace.traceparent))
+            trace.end(scope["method"], route, status)
         return status, headers, body
 
 

@@ -6,13 +6,16 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
 from app.asgi import CLIENT_DISCONNECTED, LOG_FIELDS
 from app.logs import log_fields
 from app.metrics import Metrics
+
+if TYPE_CHECKING:  # importing it loads OpenTelemetry
+    from app.tracing.tracing import Tracing
 
 log = logging.getLogger("app.request")
 
@@ -33,6 +36,8 @@ class RequestLog:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.tracing: Tracing | None = None
+        """Set by app.main if traces are exported."""
         self._id_prefix = os.urandom(4).hex().encode()
         self._next_id = itertools.count(1)
         self._unlogged: dict[tuple[str, str, int], int] = {}

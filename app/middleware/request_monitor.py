@@ -42,6 +42,7 @@ class RequestMonitor:
             return await self.app(scope, receive, send)
         started, status = time.monotonic(), CLIENT_CLOSED_REQUEST
         request_id = self.request_log.request_id(scope["headers"])
+        trace = None if self.request_log.tracing is None else self.request_log.tracing.start(scope)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -50,6 +51,8 @@ class RequestMonitor:
                 headers = message["headers"]
                 headers.append((b"x-request-id", request_id))
                 headers += SECURITY_HEADERS
+                if trace is not None:
+                    headers.append((b"traceparent", trace.traceparent))
                 _add_page_policy(headers, scope["path"])
             await send(message)
 
@@ -65,6 +68,8 @@ class RequestMonitor:
             if CLIENT_DISCONNECTED in scope:  # set by app.api.disconnect and app.api.upload.body
                 status = CLIENT_CLOSED_REQUEST
             self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
+            if trace is not None:
+                trace.end(scope["method"], _route(scope), status)
 
 
 def _error_response(scope: Scope, error: BaseException) -> Response:

@@ -18,7 +18,8 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-REQUIRED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["heif"]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIRED = PROJECT["dependencies"] + EXTRAS["heif"] + EXTRAS["tracing"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
@@ -53,7 +54,7 @@ def test_the_service_is_ready_where_there_is_no_torch(tmp_path: Path) -> None:
     """Every package that the list lacks is hidden; the engine that is chosen is one that computes."""
     (tmp_path / "hide.py").write_text(
         "import sys\n"
-        "for name in ('torch', 'torchvision', 'nncf', 'scipy', 'sklearn', 'matplotlib', 'requests'):\n"
+        "for name in ('torch', 'torchvision', 'nncf', 'scipy', 'sklearn', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"
         "import app.http.serve\n"
         "from app.inference.engines import choose\n"

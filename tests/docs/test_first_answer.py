@@ -29,6 +29,7 @@ RUN = {
     "docs/inference-v1.md": {"sh", "python"},
     "docs/inference-v2.md": {"sh", "python"},
     "docs/onnx.md": {"python", "pbtxt", "json"},
+    "docs/tracing.md": {"sh serve", "sh ask"},
     "docs/training.md": {"sh", "sh serve", "sh ask", "python"},
 }
 """What is run as it is written, by the languages of its examples."""
@@ -38,6 +39,7 @@ NOT_RUN = {
     ("docs/deployment.md", "Images"): "the same; make image-check builds both images and runs them",
     ("docs/deployment.md", "Monitoring"): "the same; test_prometheus.py runs what is mounted there",
     ("docs/grpc.md", "Start"): "installs the package; every test in tests/grpc starts a server with the setting",
+    ("docs/tracing.md", "A collector"): "needs a docker that may pull; test_tracing_page.py has a collector of its own",
     ("docs/scaling.md", "Choosing a deployment"): "needs several machines; make ray-check runs it on a local cluster",
 }
 """By document and section, and why."""

@@ -1,8 +1,10 @@
 """Engines that misbehave on purpose; a real server loads them by GOOGLENET_ENGINE=support.faults:Name."""
 
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +41,16 @@ class Poisoned(Faulty):
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         if (pixels == 255).all(axis=(1, 2)).any():
             raise RuntimeError("poison")
+        return super().__call__(pixels)
+
+
+class ModuleLister(TorchEngine):
+    """Logs at every call which of these modules the server has imported."""
+
+    LISTED = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "app.tracing")
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        logging.getLogger(__name__).info("imported: %s", [name for name in self.LISTED if name in sys.modules])
         return super().__call__(pixels)
 
 

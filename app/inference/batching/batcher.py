@@ -79,6 +79,7 @@ class Batcher(Generic[Result]):
         if (reason := self.health.unhealthy_reason) is not None and not urgent:
             raise self._engine_failed(reason, len(pictures))
         request: PendingRequest[Result] = PendingRequest(pictures, deadline, urgent, self._loop.create_future())
+        request.exemplar = self._metrics.current_exemplar
         self._enqueue([QueueEntry(pixels, request, i) for i, pixels in enumerate(pictures)], first or urgent)
         self._unanswered.add(request)
         if self._deadline_timer is None or deadline < self._next_deadline:

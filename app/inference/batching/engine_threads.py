@@ -10,7 +10,7 @@ from typing import Generic
 
 from app.errors import EngineFailed
 from app.inference.batching.lane_schedule import LaneSchedule
-from app.inference.batching.requests import Answer, Outcome, QueueEntry, Result, stack
+from app.inference.batching.requests import Answer, Batch, Outcome, QueueEntry, Result, stack
 from app.inference.cpu import lower_thread_priority
 from app.inference.engine_health import EngineHealth
 from app.metrics import Metrics
@@ -102,22 +102,28 @@ class EngineThreads(Generic[Result]):
         self._health.recover(succeeded)
         return []
 
-    def _compute(self, batch: list[QueueEntry[Result]], thread: int) -> list[Outcome[Result]]:
-        """Runs the batch, with retries if it fails."""
+    def _compute(self, entries: list[QueueEntry[Result]], thread: int) -> list[Outcome[Result]]:
+        """Runs the entries as one batch, with retries if it fails."""
         started = time.monotonic()
         try:
-            results = self._run(stack(batch))
-            if len(results) != len(batch):
-                raise RuntimeError(f"the engine gave {len(results)} results for {len(batch)} pictures")
+            results = self._run(stack(entries))
+            if len(results) != len(entries):
+                raise RuntimeError(f"the engine gave {len(results)} results for {len(entries)} pictures")
         except BaseException as error:
-            return self._retry(batch, thread, error)
+            return self._retry(entries, thread, error)
         started = max(started, self._schedule.started_at(thread))
-        inference = time.monotonic() - started
-        self._metrics.batch(len(batch), inference)
+        batch = Batch(len(entries), started, time.monotonic() - started)
+        self._metrics.batch(batch.size, batch.seconds, self._exemplar(entries))
         return [
-            Answer(result, len(batch), started - entry.request.submitted, inference)
-            for entry, result in zip(batch, results, strict=True)
+            Answer(result, batch.size, started - submitted, batch.seconds, ((submitted, batch),))
+            for submitted, result in zip((entry.request.submitted for entry in entries), results, strict=True)
         ]
+
+    def _exemplar(self, entries: list[QueueEntry[Result]]) -> dict[str, str] | None:
+        """The trace of one of the requests."""
+        if self._metrics.exemplar is None:
+            return None
+        return next((entry.request.exemplar for entry in entries if entry.request.exemplar is not None), None)
 
     def _retry(self, batch: list[QueueEntry[Result]], thread: int, error: BaseException) -> list[Outcome[Result]]:
         """Halves the batch if memory ran out, otherwise runs the pictures one by one, so that a bad one fails alone."""

@@ -14,6 +14,15 @@ from model.preprocess import Pixels
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A batch that the engine has computed: its pictures, time.monotonic() at its start, and its seconds."""
+
+    size: int
+    started: float
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Answer(Generic[Result]):
     """One picture's result, the size of its batch, and the seconds it spent in the queue and in the engine."""
@@ -22,6 +31,8 @@ class Answer(Generic[Result]):
     batch_size: int
     queued: float
     inference: float
+    visits: tuple[tuple[float, Batch], ...]
+    """When it was submitted and the batch that it was in: twice if it was tried in other quarter turns."""
 
 
 Outcome = Answer[Result] | ServiceError
@@ -41,6 +52,8 @@ class PendingRequest(Generic[Result]):
         self.missing = len(pictures)
         self.deadline, self.urgent = deadline, urgent
         self.submitted = time.monotonic()
+        self.exemplar: dict[str, str] | None = None
+        """The request's trace, for the metrics of its batch; None while no traces are exported."""
         self.reply = reply
 
     def set_outcome(self, index: int, outcome: "Outcome[Result]") -> None:

@@ -1,0 +1,1 @@
+"""OpenTelemetry traces. Imported only if OpenTelemetry's environment variables ask for them."""
