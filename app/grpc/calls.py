@@ -54,7 +54,10 @@ CROWDED_TIMEOUT = 1.0
 up."""
 
 IDLE_GRACE = 1.0
-"""Seconds for which a stream may still send requests after the server has begun to stop."""
+"""Seconds after the server has begun to stop in which streams may still send requests, and new calls are told so."""
+
+QUIET_TIME, POLL_INTERVAL = 0.2, 0.02
+"""Seconds. The server stops sooner if no call has arrived for QUIET_TIME, which is checked every POLL_INTERVAL."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Status in the log and the metrics of a call that its client has cancelled, as in app.middleware.request_monitor."""
@@ -75,7 +78,7 @@ class ServerState:
         self.draining = False
         """Whether the process has received a signal to stop; calls are still accepted."""
         self.stopping = asyncio.Event()
-        """Set once no more calls are accepted."""
+        """Set once no more calls are accepted, except for probes."""
         self.stop_reading_at = 0.0
         """time.monotonic() after which streams read no more requests; only if `stopping`."""
 
@@ -132,6 +135,8 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """Time limit of each message that is arriving, and the event loop's time at which it began."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cancelling = False
+        self._last_arrival = 0.0
+        """time.monotonic() of the last call."""
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         """The monitored handler. gRPC calls it with raw messages, and it reads them whenever it wants to."""
@@ -150,6 +155,14 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             else grpc.stream_unary_rpc_method_handler
         )
         return kind(monitored, response_serializer=handler.response_serializer)
+
+    async def wait_for_calls(self, grace: float) -> None:
+        """Returns when all calls have ended and no new ones arrive: after `grace` seconds at the latest."""
+        now = time.monotonic()
+        deadline, told_by = now + grace, now + min(grace, IDLE_GRACE)
+        while now < deadline and (self._tasks or now < min(told_by, self._last_arrival + QUIET_TIME)):
+            await asyncio.sleep(POLL_INTERVAL)
+            now = time.monotonic()
 
     def cancel_all(self) -> None:
         """Ends the calls in progress at the drain limit. Their clients receive UNAVAILABLE."""
@@ -179,6 +192,7 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def _run(self, call: Call) -> Any:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._tasks.add(task)
+        self._last_arrival = call.started
         status, code = 200, StatusCode.OK
         try:
             self._check(call)
@@ -216,6 +230,8 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def _check(self, call: Call) -> None:
         """Refuses a call from its metadata alone."""
+        if self._state.stopping.is_set() and not call.is_public:
+            raise NotReady("the service is stopping")
         if self._keys is not None and not call.is_public and not self._keys.accept(call.headers):
             raise Unauthorized("send a key in the metadata, as authorization: Bearer … or x-api-key")
         if call.method == INFER and self._admission.overloaded:
