@@ -149,12 +149,9 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             request_id = self._request_log.request_id(headers)
             return await self._run(Call(details.method, headers, handler, context, request_id))
 
-        kind = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.stream_unary_rpc_method_handler
-        )
-        return kind(monitored, response_serializer=handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(monitored, response_serializer=handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(monitored, response_serializer=handler.response_serializer)
 
     async def wait_for_calls(self, grace: float) -> None:
         """Returns when all calls have ended and no new ones arrive: after `grace` seconds at the latest."""
@@ -172,22 +169,13 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         for task in self._tasks:
             task.cancel()
 
-    def log_call(
-        self, call: Call, status: int, code: StatusCode, *, size: int | None = None, seconds: float | None = None
-    ) -> None:
+    def log_call(self, call: Call, status: int, code: StatusCode, size: int, started: float) -> None:
         """Counts and logs a call, or one request of a stream, like an HTTP request of the same status."""
-        size, seconds = (
-            call.size if size is None else size,
-            time.monotonic() - call.started if seconds is None else seconds,
-        )
-        scope: dict[str, Any] = {
-            "method": "GRPC",
-            "headers": [(b"content-length", b"%d" % size)],
-            "log_fields": {"grpc": code.name},
-        }
+        scope: dict[str, Any] = {"method": "GRPC", "headers": [(b"content-length", b"%d" % size)]}
+        scope["log_fields"] = {"grpc": code.name}
         if status == CLIENT_CLOSED_REQUEST:
             scope["client_disconnected"] = True
-        self._request_log.add(scope, call.request_id, call.method, status, seconds)
+        self._request_log.add(scope, call.request_id, call.method, status, time.monotonic() - started)
 
     async def _run(self, call: Call) -> Any:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -219,7 +207,7 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         finally:
             self._tasks.discard(task)
             if call.method != STREAM_INFER or status != 200:  # each of its requests has been logged
-                self.log_call(call, int(status), code)
+                self.log_call(call, int(status), code, call.size, call.started)
 
     async def _abort(self, call: Call, error: ServiceError, code: StatusCode) -> None:
         """Ends the call with the error's code and detail. Retry-After becomes gRPC's own field (gRFC A6)."""
