@@ -242,12 +242,14 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def _receive(self, call: Call) -> Any:
         """The only request. Raises BodyTooSlow, EmptyBody."""
+        timeout = self._settings.body_timeout
+        crowded_timeout = min(timeout, CROWDED_TIMEOUT)
         if self._receiving.locked():  # others need a place
             for limit, started in self._arriving.items():
                 if not limit.expired():
-                    limit.reschedule(started + CROWDED_TIMEOUT)
+                    limit.reschedule(started + crowded_timeout)
         async with self._receiving:
-            seconds = CROWDED_TIMEOUT if self._receiving.locked() else self._settings.body_timeout
+            seconds = crowded_timeout if self._receiving.locked() else timeout
             try:
                 async with asyncio.timeout(seconds) as limit:
                     self._arriving[limit] = asyncio.get_running_loop().time()
