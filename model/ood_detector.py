@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 KEPT = 0.955
 """Share of the validation pictures below an export's threshold: 95 %, and a margin for rounding on other CPUs."""
 
-ROTATION_CHECK_EXCESS = 1.5
-"""A picture is tried in its other quarter turns if its score exceeds the threshold by more than this. Few upright
-garments do, and nine in ten of the turned ones."""
+FAR_ABOVE, JUST_BELOW = 1.5, 0.7
+"""A picture is tried in its other quarter turns if its score is more than FAR_ABOVE above the threshold, or at most
+JUST_BELOW below it. Nine in ten turned garments are far above it. Those just below it would not be flagged. Pictures
+in between are flagged, and most are upright."""
 
 TURN_ACCEPTED_BELOW = 2.0
 """A turn is accepted if its score is at least this far below the threshold."""
@@ -59,8 +60,14 @@ def threshold(scores: Floats, kept: float = KEPT) -> float:
     return float(np.sort(scores)[max(0, int(np.ceil(kept * len(scores))) - 1)])
 
 
+def needs_rotation_check(excess: Floats) -> NDArray[np.bool_]:
+    """Scores minus the threshold, [n] → whether the picture is tried in its other quarter turns, [n]."""
+    needed: NDArray[np.bool_] = (excess > FAR_ABOVE) | ((excess <= 0) & (excess >= -JUST_BELOW))
+    return needed
+
+
 def best_turn(excess: Floats, confidence: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Chooses the orientation of n pictures that exceed ROTATION_CHECK_EXCESS.
+    """Chooses the orientation of n pictures that need a rotation check.
 
     Both arguments are float32 [4,n], by the number of quarter turns: the score minus the threshold, and the
     probability of the most likely class. The turn with the lowest score is accepted if that is far enough below the

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.inference.engines.base import Engine
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
-from model.ood_detector import ROTATION_CHECK_EXCESS, best_turn
+from model.ood_detector import best_turn, needs_rotation_check
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,10 @@ class Scores:
     """`ood_score` minus the engine's threshold; None if there is no score."""
     out_of_distribution: bool | None
     """Whether `ood_excess` is above 0, or as `choose_turn` decides; None if there is no score."""
+    needs_rotation_check: bool
+    """Whether the picture should be tried in its other quarter turns."""
     version: str
     """The checkpoint's version."""
-
-    @property
-    def needs_rotation_check(self) -> bool:
-        """Whether the picture is so unlike a garment that it should be tried in its other quarter turns."""
-        return self.ood_excess is not None and self.ood_excess > ROTATION_CHECK_EXCESS
 
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
@@ -47,10 +44,12 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         raise FloatingPointError("the engine gave something that is not a number")
     parts = zip(rows, outputs.logits, outputs.maps, strict=True)
     if ood_scores is None or threshold is None:
-        return [Scores(*part, None, None, None, checkpoint.version) for part in parts]
+        return [Scores(*part, None, None, None, False, checkpoint.version) for part in parts]
+    excess = ood_scores - np.float32(threshold)
+    columns = ood_scores.tolist(), excess.tolist(), (excess > 0).tolist(), needs_rotation_check(excess).tolist()
     return [
-        Scores(*part, ood_score, ood_score - threshold, ood_score > threshold, checkpoint.version)
-        for part, ood_score in zip(parts, ood_scores.tolist(), strict=True)
+        Scores(*part, *values, checkpoint.version)
+        for part, values in zip(parts, zip(*columns, strict=True), strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, graph_file
 from model.export.manifest import Export, ExportError
 from model.labels import probabilities
-from model.ood_detector import ROTATION_CHECK_EXCESS, Detector, best_turn
+from model.ood_detector import Detector, best_turn, needs_rotation_check
 from model.predict import Outputs, Predictor, load_predictor
 
 
@@ -48,7 +48,7 @@ class ServedModel:
         """Tries pictures, uint8 [n,96,96], in their other quarter turns where the service does."""
         if predictions.flagged is None or predictions.excess is None:
             return predictions
-        (unclear,) = (predictions.excess > ROTATION_CHECK_EXCESS).nonzero()
+        (unclear,) = needs_rotation_check(predictions.excess).nonzero()
         if not len(unclear):
             return predictions
         turned = [np.ascontiguousarray(np.rot90(pixels[unclear], k, (1, 2))) for k in (1, 2, 3)]
