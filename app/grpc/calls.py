@@ -54,7 +54,10 @@ CROWDED_TIMEOUT = 1.0
 up."""
 
 IDLE_GRACE = 1.0
-"""Seconds for which a stream may still send requests after the server has begun to stop."""
+"""Seconds after the server has begun to stop in which streams may still send requests, and new calls are told so."""
+
+QUIET_TIME, POLL_INTERVAL = 0.2, 0.02
+"""Seconds. The server stops sooner if no call has arrived for QUIET_TIME, which is checked every POLL_INTERVAL."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Status in the log and the metrics of a call that its client has cancelled, as in app.middleware.request_monitor."""
@@ -75,7 +78,7 @@ class ServerState:
         self.draining = False
         """Whether the process has received a signal to stop; calls are still accepted."""
         self.stopping = asyncio.Event()
-        """Set once no more calls are accepted."""
+        """Set once no more calls are accepted, except for probes."""
         self.stop_reading_at = 0.0
         """time.monotonic() after which streams read no more requests; only if `stopping`."""
 
@@ -132,6 +135,8 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """Time limit of each message that is arriving, and the event loop's time at which it began."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cancelling = False
+        self._last_arrival = 0.0
+        """time.monotonic() of the last call."""
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         """The monitored handler. gRPC calls it with raw messages, and it reads them whenever it wants to."""
@@ -144,12 +149,17 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             request_id = self._request_log.request_id(headers)
             return await self._run(Call(details.method, headers, handler, context, request_id))
 
-        kind = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.stream_unary_rpc_method_handler
-        )
-        return kind(monitored, response_serializer=handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(monitored, response_serializer=handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(monitored, response_serializer=handler.response_serializer)
+
+    async def wait_for_calls(self, grace: float) -> None:
+        """Returns when all calls have ended and no new ones arrive: after `grace` seconds at the latest."""
+        now = time.monotonic()
+        deadline, told_by = now + grace, now + min(grace, IDLE_GRACE)
+        while now < deadline and (self._tasks or now < min(told_by, self._last_arrival + QUIET_TIME)):
+            await asyncio.sleep(POLL_INTERVAL)
+            now = time.monotonic()
 
     def cancel_all(self) -> None:
         """Ends the calls in progress at the drain limit. Their clients receive UNAVAILABLE."""
@@ -159,26 +169,18 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         for task in self._tasks:
             task.cancel()
 
-    def log_call(
-        self, call: Call, status: int, code: StatusCode, *, size: int | None = None, seconds: float | None = None
-    ) -> None:
+    def log_call(self, call: Call, status: int, code: StatusCode, size: int, started: float) -> None:
         """Counts and logs a call, or one request of a stream, like an HTTP request of the same status."""
-        size, seconds = (
-            call.size if size is None else size,
-            time.monotonic() - call.started if seconds is None else seconds,
-        )
-        scope: dict[str, Any] = {
-            "method": "GRPC",
-            "headers": [(b"content-length", b"%d" % size)],
-            "log_fields": {"grpc": code.name},
-        }
+        scope: dict[str, Any] = {"method": "GRPC", "headers": [(b"content-length", b"%d" % size)]}
+        scope["log_fields"] = {"grpc": code.name}
         if status == CLIENT_CLOSED_REQUEST:
             scope["client_disconnected"] = True
-        self._request_log.add(scope, call.request_id, call.method, status, seconds)
+        self._request_log.add(scope, call.request_id, call.method, status, time.monotonic() - started)
 
     async def _run(self, call: Call) -> Any:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._tasks.add(task)
+        self._last_arrival = call.started
         status, code = 200, StatusCode.OK
         try:
             self._check(call)
@@ -205,7 +207,7 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         finally:
             self._tasks.discard(task)
             if call.method != STREAM_INFER or status != 200:  # each of its requests has been logged
-                self.log_call(call, int(status), code)
+                self.log_call(call, int(status), code, call.size, call.started)
 
     async def _abort(self, call: Call, error: ServiceError, code: StatusCode) -> None:
         """Ends the call with the error's code and detail. Retry-After becomes gRPC's own field (gRFC A6)."""
@@ -216,6 +218,8 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def _check(self, call: Call) -> None:
         """Refuses a call from its metadata alone."""
+        if self._state.stopping.is_set() and not call.is_public:
+            raise NotReady("the service is stopping")
         if self._keys is not None and not call.is_public and not self._keys.accept(call.headers):
             raise Unauthorized("send a key in the metadata, as authorization: Bearer … or x-api-key")
         if call.method == INFER and self._admission.overloaded:
@@ -238,12 +242,14 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def _receive(self, call: Call) -> Any:
         """The only request. Raises BodyTooSlow, EmptyBody."""
+        timeout = self._settings.body_timeout
+        crowded_timeout = min(timeout, CROWDED_TIMEOUT)
         if self._receiving.locked():  # others need a place
             for limit, started in self._arriving.items():
                 if not limit.expired():
-                    limit.reschedule(started + CROWDED_TIMEOUT)
+                    limit.reschedule(started + crowded_timeout)
         async with self._receiving:
-            seconds = CROWDED_TIMEOUT if self._receiving.locked() else self._settings.body_timeout
+            seconds = crowded_timeout if self._receiving.locked() else timeout
             try:
                 async with asyncio.timeout(seconds) as limit:
                     self._arriving[limit] = asyncio.get_running_loop().time()

@@ -1,6 +1,5 @@
 """Runs the gRPC server in the event loop of the HTTP server, with the same classifier, keys, metrics and log."""
 
-import asyncio
 import logging
 from typing import Any
 
@@ -37,7 +36,7 @@ PING_INTERVAL = 60.0
 """Seconds between the server's own pings, which find clients that have vanished without closing the connection."""
 
 CANCEL_TIME = 1.0
-"""Seconds for calls that are cancelled at the end of the grace period to send their status."""
+"""Seconds for the last statuses to be sent."""
 
 
 class GrpcServer:
@@ -72,16 +71,15 @@ class GrpcServer:
         self._state.draining = True
 
     async def stop(self, grace: float) -> None:
-        """Accepts no more calls, and returns once those in progress are answered.
+        """Refuses new calls with UNAVAILABLE, and returns once those in progress are answered.
 
-        After `grace` seconds their clients receive UNAVAILABLE.
+        After `grace` seconds their clients receive UNAVAILABLE, too. Only then does gRPC's own server stop: it would
+        end calls that arrive while it stops with CANCELLED, which does not say that they may be sent again.
         """
         self._state.stop()
-        stopped = asyncio.ensure_future(self._server.stop(grace + CANCEL_TIME))
-        await asyncio.wait({stopped}, timeout=grace)
-        if not stopped.done():
-            self._monitor.cancel_all()
-        await stopped
+        await self._monitor.wait_for_calls(grace)
+        self._monitor.cancel_all()
+        await self._server.stop(CANCEL_TIME)
 
 
 def _options(settings: Settings) -> list[tuple[str, Any]]:

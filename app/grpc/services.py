@@ -137,7 +137,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         except ServiceError as error:
             status, code, message = error.status, status_code(error), error.detail
             response = service_pb2.ModelInferResponse(id=request.id)
-        self._monitor.log_call(call, status, code, size=size, seconds=time.monotonic() - started)
+        self._monitor.log_call(call, status, code, size, started)
         response.parameters["triton_final_response"].bool_param = True
         return service_pb2.ModelStreamInferResponse(error_message=message, infer_response=response)
 

@@ -17,13 +17,17 @@ from support.waiting import said, wait_until
 
 CLIENTS = 12
 
+REFUSED = "the service is stopping"
+"""What a new call is told once no more are accepted."""
+
 
 class GrpcLoad:
-    """Clients, each with a connection of its own, that send one picture after the other until nobody listens."""
+    """Clients, each with a connection of its own, that send one picture after the other until a call is refused."""
 
     def __init__(self, target: str, boot: bytes) -> None:
         self.target, self.message = target, raw_request(boot)
         self.seen: Counter[str] = Counter()
+        self.refused = 0
         self.threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
 
     def __enter__(self) -> "GrpcLoad":
@@ -44,7 +48,10 @@ class GrpcLoad:
                     assert outputs(infer(opened, self.message))["probabilities"].shape == (1, 10)
                     self.seen["OK"] += 1
                 except grpc.RpcError as error:
-                    if error.code() == grpc.StatusCode.UNAVAILABLE and "connect" in error.details():
+                    if error.code() == grpc.StatusCode.UNAVAILABLE and error.details() == REFUSED:
+                        self.refused += 1
+                        return
+                    if error.code() == grpc.StatusCode.UNAVAILABLE and "Failed to connect" in error.details():
                         return  # nobody listens any more: the call was never sent
                     self.seen[f"{error.code().name}: {error.details()}"] += 1
                     return
