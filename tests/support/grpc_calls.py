@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from conftest import Server, run_server
+from support.waiting import wait_until
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
@@ -22,6 +23,7 @@ INFER = f"{SERVICE}ModelInfer"
 def run_grpc_server(**settings: str) -> Iterator[tuple[Server, str]]:
     """The server and the address of its gRPC port."""
     with run_server(**{"GOOGLENET_GRPC_PORT": "0", **settings}) as server:
+        wait_until(lambda: any("gRPC on" in line for line in server.log))  # a worker's line may come late
         yield server, address(server)
 
 
