@@ -26,6 +26,9 @@ MAX_SHAPE_ERROR = 0.04
 MAX_HOLE_ERROR, MAX_HOLE_OFFSET = 0.12, 0.2
 """Of a ring: the share of its hole that may differ from a disc, and twice the hole's offset by the ring's width."""
 
+EMPTY_MIDDLE = 0.3
+"""Of a ring's width, the diameter of the disc in its middle that holds nothing."""
+
 RING_INSETS, RING_WIDTH = (1.5, 3.5, 5.5), 2.0
 """Distances from the edge at which a ring of one colour is looked for, and its width, in pixels of the small copy."""
 
@@ -54,6 +57,8 @@ def find_badge(scene: Scene) -> tuple[Box, Image.Image] | None:
 
 def _is_ring(mask: Mask, box: Box) -> bool:
     """Whether the shape holds nothing but a round hole in its middle."""
+    if (mask & _disc(mask.shape, box, (1 - EMPTY_MIDDLE) / 2 * (box[2] - box[0]))).any():
+        return False
     hole = _disc(mask.shape, box, RING_INSETS[0]) & ~mask
     inner = bounding_box(hole)
     disc = _disc(mask.shape, inner, 0)

@@ -122,6 +122,18 @@ def test_a_ring_is_no_badge(size: int, stroke: int) -> None:
     assert find_badge(segment(canvas, None)) is None
 
 
+@pytest.mark.parametrize("rim", [False, True])
+def test_a_hole_in_the_garment_makes_the_badge_no_ring(rim: bool) -> None:
+    canvas = Image.new("RGB", (400, 400), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.ellipse((50, 50, 350, 350), fill=(40, 60, 190))
+    if rim:
+        pen.ellipse((60, 60, 340, 340), fill="white")
+    pen.polygon([(150, 120), (250, 120), (240, 290), (160, 290)], fill=(200, 190, 60))
+    pen.point([(199, 199), (200, 199), (199, 200), (200, 200)], fill="white")
+    assert find_badge(segment(canvas, None)) is not None
+
+
 def test_a_tight_garment_has_no_bars(garments: Pictures) -> None:
     """Trimmed on some sides, with room on others."""
     for i, garment in enumerate(garments):
