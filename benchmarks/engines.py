@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from app.errors import StartError
 from app.inference.classifier import Classifier
 from app.inference.engines.base import MIN_PARALLEL_BATCH, Engine, lanes
-from app.inference.engines.choose import BUILT_IN, build
+from app.inference.engines.choose import BUILT_IN, build_engine
 from app.metrics import Metrics
 from benchmarks.harness.bodies import PICTURES
 from benchmarks.harness.machine import describe, multiply_rate
@@ -87,7 +87,7 @@ def main() -> int:
     for name in arguments.only or BUILT_IN:
         try:
             settings = _settings(name, arguments.device)
-            chosen = build(settings, checkpoint)
+            chosen = build_engine(settings, checkpoint)
         except (StartError, ImportError) as error:
             missing[name] = str(error)
             continue
