@@ -115,6 +115,13 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def bounded() -> Iterator[Server]:
+    """A server of the module's own, whose CPU time and memory are measured."""
+    with run_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as client:

@@ -20,12 +20,6 @@ from support.problems import problem
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[Server]:
-    with run_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def client(bounded: Server) -> Iterator[httpx.Client]:
     with bounded.client() as client:
         yield client

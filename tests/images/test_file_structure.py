@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from conftest import Server, run_server
+from conftest import Server
 from PIL import Image, ImageCms
 from support.bounds import code, within_bounds
 from support.crafted import (
@@ -24,12 +24,6 @@ from support.crafted import (
     tiff,
 )
 from support.pictures import png_chunk
-
-
-@pytest.fixture(scope="module")
-def bounded() -> Iterator[Server]:
-    with run_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,6 @@ MANY_REQUESTS = ("test_cut_off_at_every_kind_of_place", "test_a_short_fuzz")
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[Server]:
-    with run_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def client(bounded: Server) -> Iterator[httpx.Client]:
     with bounded.client() as client:
         yield client
