@@ -28,6 +28,7 @@ def configure(style: Literal["text", "json"]) -> None:
             "loggers": {"uvicorn.access": {"propagate": False}},  # app.middleware.request_monitor logs requests
         }
     )
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format shows them
     warnings.formatwarning = lambda message, category, *where: f"{category.__name__}: {message}"
     logging.captureWarnings(True)
 

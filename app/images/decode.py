@@ -4,8 +4,8 @@ The formats, and how to add one, are in app/images/supported.py.
 """
 
 import time
-from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import NamedTuple
 
 from PIL import ExifTags, Image, JpegImagePlugin
 
@@ -33,8 +33,7 @@ TINY_PIXELS = 48 * 48
 Image.MAX_IMAGE_PIXELS = None  # app/images/pixel_limit.py replaces Pillow's own limit
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture whose header has been read and whose pixels have not been decoded."""
 
     image: Image.Image
@@ -137,7 +136,7 @@ def _preprocess(picture: Picture, mode: Mode, background: BackgroundOption) -> P
     turned = picture.image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     width, height = picture.size[::-1] if turned else picture.size
     left, top, right, bottom = (round(scale * edge) for edge in result.crop)
-    return replace(result, crop=(left, top, min(right, width), min(bottom, height)))
+    return result._replace(crop=(left, top, min(right, width), min(bottom, height)))
 
 
 def _decode_truncated(picture: Picture, seconds: float) -> Picture | None:
@@ -145,4 +144,4 @@ def _decode_truncated(picture: Picture, seconds: float) -> Picture | None:
     if not isinstance(picture.image, JpegImagePlugin.JpegImageFile):
         return None
     image = decode_truncated_jpeg(picture.data, lambda data: _open_reduced(BytesIO(data), JPEG)[0], seconds)
-    return replace(picture, image=image) if image else None
+    return picture._replace(image=image) if image else None

@@ -8,8 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,16 +55,14 @@ ENGINE_SHARE = 0.5
 """The engine's assumed share of the work for a picture, for the first estimate of the rate of answers."""
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A preprocessed picture, and the seconds that decoding and preprocessing took."""
 
     preprocessed: Preprocessed
     seconds: float
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One picture's answer."""
 
     prepared: Prepared
@@ -236,7 +233,7 @@ class Classifier:
             return outcome
         self._count(outcome)
         if degrees:
-            prepared = replace(prepared, preprocessed=prepared.preprocessed.rotated(degrees))
+            prepared = prepared._replace(preprocessed=prepared.preprocessed.rotated(degrees))
         return Prediction(prepared, outcome)
 
     def _count(self, answer: Answer[Scores]) -> None:

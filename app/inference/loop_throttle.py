@@ -23,14 +23,14 @@ class LoopThrottle:
 
     async def acquire(self) -> None:
         """Returns at once while the iteration's limit is not reached, otherwise in a later iteration."""
-        loop = asyncio.get_running_loop()
         if not self._reset_scheduled:
             self._reset_scheduled = True
+            loop = asyncio.get_running_loop()
             loop.call_soon(self._reset, loop)
         if self._remaining:
             self._remaining -= 1
             return
-        self._waiting.append(released := loop.create_future())
+        self._waiting.append(released := asyncio.get_running_loop().create_future())
         await released
 
     def _reset(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,7 +1,7 @@
 """Engine outputs → probabilities and out-of-distribution score of each picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,13 @@ from model.labels import probabilities
 from model.ood_detector import best_turn, needs_rotation_check
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """The network's result for one picture."""
 
     probabilities: NDArray[np.float32]
     """[classes]."""
+    class_id: int
+    """Index of the most likely class."""
     logits: NDArray[np.float32]
     """[classes], before temperature."""
     maps: NDArray[np.float32]
@@ -33,11 +34,6 @@ class Scores:
     version: str
     """The checkpoint's version."""
 
-    @property
-    def class_id(self) -> int:
-        """Index of the most likely class."""
-        return int(self.probabilities.argmax())
-
 
 def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> list[Scores]:
     """uint8 [n,96,96] → n scores. Raises FloatingPointError if an output is NaN or infinite."""
@@ -47,7 +43,7 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
     ood_scores = None if detector is None else detector.score(outputs.logits, outputs.features)
     if not all(np.isfinite(values).all() for values in (rows, outputs.maps, ood_scores) if values is not None):
         raise FloatingPointError("the engine gave something that is not a number")
-    parts = zip(rows, outputs.logits, outputs.maps, strict=True)
+    parts = zip(rows, rows.argmax(axis=1).tolist(), outputs.logits, outputs.maps, strict=True)
     if ood_scores is None or threshold is None:
         return [Scores(*part, None, None, None, False, checkpoint.version) for part in parts]
     excess = ood_scores - np.float32(threshold)
@@ -79,4 +75,4 @@ def choose_turn(scores: Scores, rotated: Sequence[Scores]) -> tuple[Scores, int]
         return scores, 0
     confidence = [[candidate.probabilities.max()] for candidate in candidates]
     ((turn,), (is_outlier,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
-    return replace(candidates[turn], out_of_distribution=bool(is_outlier)), 90 * int(turn)
+    return candidates[turn]._replace(out_of_distribution=bool(is_outlier)), 90 * int(turn)

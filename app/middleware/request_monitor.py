@@ -82,9 +82,8 @@ def _error_response(scope: Scope, error: BaseException) -> Response:
 
 def _add_page_policy(headers: list[tuple[bytes, bytes]], path: str) -> None:
     """Restricts what an HTML page may load and where it may send its address."""
-    if any(name == b"content-security-policy" for name, _ in headers):
-        return
-    if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+    found = dict(headers)
+    if found.get(b"content-type", b"").startswith(b"text/html") and b"content-security-policy" not in found:
         headers.append((b"content-security-policy", DOCS_POLICY if path.endswith("/docs") else PAGE_POLICY))
         headers.append((b"referrer-policy", PAGE_REFERRER))
 

@@ -4,8 +4,7 @@ Mode `native` makes the picture upright, composites it on white, converts it to 
 pictures that already look like the data set: a light garment on black, cropped tight. Mode `photo` suits all others.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +37,7 @@ BackgroundOption = Literal["auto", "light", "dark"]
 """How light the background is; auto: as measured at the border."""
 
 
-@dataclass(frozen=True)
-class Preprocessed:
+class Preprocessed(NamedTuple):
     """The 96×96 picture, and how it was made."""
 
     pixels: Pixels
@@ -58,7 +56,7 @@ class Preprocessed:
     def rotated(self, degrees: int) -> "Preprocessed":
         """A copy with its pixels rotated counter-clockwise by a multiple of 90 degrees."""
         pixels = np.ascontiguousarray(np.rot90(self.pixels, degrees // 90))
-        return replace(self, pixels=pixels, rotation=degrees)
+        return self._replace(pixels=pixels, rotation=degrees)
 
 
 def preprocess(image: Image.Image, mode: Mode = "auto", background: BackgroundOption = "auto") -> Preprocessed:
@@ -77,7 +75,7 @@ def preprocess(image: Image.Image, mode: Mode = "auto", background: BackgroundOp
         result = _native_result(image, native(image))
     else:
         result = _preprocess(scale_to_255(image) if scaled_to_one else image, mode, background, MAX_NESTING)
-    return replace(result, certain=False) if scaled_to_one else result
+    return result._replace(certain=False) if scaled_to_one else result
 
 
 def _preprocess(image: Image.Image, mode: Mode, background: BackgroundOption, nesting: int) -> Preprocessed:
@@ -92,7 +90,7 @@ def _preprocess(image: Image.Image, mode: Mode, background: BackgroundOption, ne
         box, inner = found
         result = _preprocess(inner, mode, background, nesting - 1)
         left, top, right, bottom = result.crop
-        return replace(result, crop=(box[0] + left, box[1] + top, box[0] + right, box[1] + bottom))
+        return result._replace(crop=(box[0] + left, box[1] + top, box[0] + right, box[1] + bottom))
     if may_be_native and not is_small and scene.looks_native:
         return _native_result(image, native(image))
     photo = process_photo(scene, background)

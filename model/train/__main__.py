@@ -6,6 +6,7 @@
     python -m model.train --recipe refine --start-from model/weights/googlenet.safetensors
                                                    trains a finished network further
     python -m model.train --resume                 continues a run that was stopped or killed
+    python -m model.train --recipe distil          learns from teachers: see model/train/soft_labels.py
 
 Writes into runs/RECIPE-SEED/: the state after every epoch, curves.png, history.json, and at the end
 googlenet.safetensors, the folded network in half precision, ready to serve.
@@ -25,6 +26,7 @@ from model.data import DataError
 from model.train.recipes import RECIPES
 from model.train.run_state import RunFolder
 from model.train.trainer import Trainer
+from model.train.training_set import SoftLabels
 
 
 def main() -> int:
@@ -40,6 +42,9 @@ def main() -> int:
     if not trainer.fit():
         print(f"stopped and saved in {folder.path}; go on with --resume", file=sys.stderr)
         return 130
+    if trainer.recipe.network != "googlenet":
+        print(f"{folder.path} holds a finished teacher; label the pictures: python -m model.train.soft_labels")
+        return 0
     checkpoint = trainer.checkpoint()
     checkpoint.save(folder.checkpoint_file)
     figures = ", ".join(f"{split} {100 * value:.2f} %" for split, value in checkpoint.metadata.accuracy.items())
@@ -55,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default runs/RECIPE-SEED)")
     parser.add_argument("--start-from", type=Path, metavar="FILE", help="begin with a checkpoint's weights")
+    parser.add_argument("--soft-labels", type=Path, metavar="FILE", help="what teachers say, for the recipe distil")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser.parse_args()
@@ -66,7 +72,8 @@ def _prepare(arguments: argparse.Namespace, folder: RunFolder) -> Trainer:
         raise DataError(f"{folder.path} holds a run already: go on with it (--resume), or name another --out")
     recipe, dataset = RECIPES[arguments.recipe].with_changes(arguments.set), data.load(arguments.data)
     device = arguments.device if arguments.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer(recipe, dataset, arguments.seed, torch.device(device), folder)
+    soft_labels = SoftLabels.load(arguments.soft_labels) if arguments.soft_labels else None
+    trainer = Trainer(recipe, dataset, arguments.seed, torch.device(device), folder, soft_labels)
     if arguments.start_from:
         trainer.start_from(Checkpoint.load(arguments.start_from))
     if folder.has_state():

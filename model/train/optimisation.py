@@ -1,12 +1,22 @@
-"""Optimisation: initial weights, optimizer, mixed precision and the moving average of weights."""
+"""Optimisation: the network and its initial weights, optimizer, mixed precision and the moving average of weights."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from model.googlenet import Convolution
+from model.googlenet import Convolution, GoogLeNet
 from model.train.recipes import Recipe
+from model.train.wide_resnet import WideResNet
+
+
+def build_network(recipe: Recipe, classes: int) -> nn.Module:
+    """The recipe's network with random weights."""
+    if recipe.network == "wide_resnet":
+        network: nn.Module = WideResNet(classes)
+    else:
+        network = GoogLeNet(classes, batch_norm=recipe.batch_norm)
+    return network.apply(initialise)
 
 
 def initialise(module: nn.Module) -> None:

@@ -17,8 +17,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Recipe:
     """The settings of one training. Raises pydantic.ValidationError for a value out of range."""
 
-    phases: Annotated[tuple[tuple[Annotated[int, Field(ge=32)], PositiveInt], ...], Field(min_length=1)]
+    phases: Annotated[tuple[tuple[Annotated[int, Field(ge=28)], PositiveInt], ...], Field(min_length=1)]
     """(resolution in pixels, epochs), in order. The network pools globally, so the resolution may grow."""
+    network: Literal["googlenet", "wide_resnet"] = "googlenet"
+    """`wide_resnet` makes a teacher for distillation; it cannot be served."""
+    left_out: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=2)]] | None = None
+    """(k, n): every n-th training picture from the k-th on is left out. A teacher labels those it has not seen."""
+    soft_label_weight: Fraction = 0.0
+    """Weight of the teachers' probabilities in a picture's target; the rest is the data set's label."""
+    soft_label_temperature: PositiveFloat = 1.0
+    """The teachers' logits are divided by it."""
     batch_norm: bool = True
     normalise: bool = True
     """Subtract the training pixels' mean and divide by their standard deviation."""
@@ -92,6 +100,19 @@ RECIPES = {
     "default": Recipe(phases=((48, 18), (64, 5), (96, 11)), restarts=((28, 0.03),)),
     # Trains a finished network further: --recipe refine --start-from FILE.
     "refine": Recipe(phases=((96, 8),), learning_rate=0.05, warmup_epochs=0.2, remake=0.25, draw=0.05),
+    # Distillation: three teachers, each without another third of the pictures, then soft_labels.py, then distil.
+    "teacher": Recipe(network="wide_resnet", phases=((28, 16),), left_out=(0, 3), label_smoothing=0.0),
+    "distil": Recipe(
+        phases=((96, 24),),
+        learning_rate=0.04,
+        warmup_epochs=0.2,
+        label_smoothing=0.0,
+        soft_label_weight=0.6,
+        remake=0.2,
+        draw=0.08,
+        sketches=6000,
+        erase=0.4,
+    ),
     "quick": Recipe(phases=((48, 1), (96, 1)), warmup_epochs=0.3, average_decay=0.98, erase=0.0),
     # The book's own training (Dive into Deep Learning, section 8.4): plain SGD, Xavier, no augmentation.
     "d2l": Recipe(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -24,12 +24,12 @@ from model.checkpoint import Checkpoint
 from model.data import DataError, Dataset, Split
 from model.googlenet import GoogLeNet
 from model.predict import load_graph
-from model.synthetic.sketches.draw import CLASSES, draw_sketches
 from model.train.augment import augment
 from model.train.finalize import build_checkpoint
-from model.train.optimisation import autocast, build_optimizer, initialise, update_average
+from model.train.optimisation import autocast, build_network, build_optimizer, update_average
 from model.train.recipes import Recipe
 from model.train.run_state import Progress, RunFolder, provenance
+from model.train.training_set import SoftLabels, training_set
 
 PROGRESS_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -40,17 +40,25 @@ BATCH_NORM_PICTURES, BATCH_NORM_BATCH = 10_000, 250
 class Trainer:
     """One training run: network, moving average of its weights, optimizer and progress."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, device: torch.device, folder: RunFolder) -> None:
-        """Raises DataError if the recipe asks for sketches and the classes are not Fashion-MNIST's."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        folder: RunFolder,
+        soft_labels: SoftLabels | None = None,
+    ) -> None:
+        """Raises DataError for sketches with other classes than Fashion-MNIST's, or soft labels of other data."""
         self.recipe, self.dataset, self.seed, self.device, self.folder = recipe, dataset, seed, device, folder
-        self.training_split = _with_sketches(dataset, recipe.sketches, seed).to(device)
+        split, targets = training_set(dataset, recipe, seed, soft_labels)
+        self.training_split, self.targets = split.to(device), targets.to(device)
         self.validation_split = dataset.validation.to(device)
         pixels = dataset.train.pixels.double() / 255
         self.mean, self.std = (pixels.mean().item(), pixels.std().item()) if recipe.normalise else (0.0, 1.0)
         torch.manual_seed(seed)
         torch.backends.cudnn.deterministic = True  # without it, a resumed run gives other weights
-        self.network = GoogLeNet(len(dataset.classes), batch_norm=recipe.batch_norm)
-        self.network.apply(initialise)
+        self.network = build_network(recipe, len(dataset.classes))
         self.network.to(device).to(memory_format=torch.channels_last)
         self.average = deepcopy(self.network)
         self.optimizer = build_optimizer(self.network, recipe)
@@ -58,6 +66,8 @@ class Trainer:
         self.steps_per_epoch = len(self.training_split) // self.batch_size
         self.generator = Generator(device)
         self.progress = Progress(provenance=provenance(recipe, seed, dataset))
+        if soft_labels is not None:
+            self.progress.provenance["teachers"] = soft_labels.teachers
         self.stop_requested = False
 
     def start_from(self, checkpoint: Checkpoint) -> None:
@@ -75,7 +85,7 @@ class Trainer:
     def resume(self) -> None:
         """Restores the stored state. Raises DataError if it belongs to another recipe, seed, data or start."""
         stored = self.folder.progress()
-        for key in ("recipe", "seed", "data", "start_from"):
+        for key in ("recipe", "seed", "data", "start_from", "teachers"):
             if stored.provenance.get(key) != json.loads(json.dumps(self.progress.provenance.get(key))):
                 raise DataError(f"{self.folder.path} was started with another {key}: use the same, or another --out")
         self.progress = stored
@@ -105,7 +115,7 @@ class Trainer:
         started = time.monotonic()
         for step in range(progress.step, self.steps_per_epoch):
             index = order[step * self.batch_size : (step + 1) * self.batch_size]
-            totals += self._train_step(self.training_split[index], side)
+            totals += self._train_step(self.training_split[index], self.targets[index], side)
             progress.step, progress.seen = step + 1, progress.seen + len(index)
             if step % 20 == 0 or self.stop_requested:
                 loss, accuracy = (totals / progress.seen).tolist()
@@ -117,16 +127,16 @@ class Trainer:
         progress.seconds += time.monotonic() - started
         return progress.step == self.steps_per_epoch
 
-    def _train_step(self, batch: Split, side: int) -> Tensor:
+    def _train_step(self, batch: Split, targets: Tensor, side: int) -> Tensor:
         """One optimisation step; returns the batch's summed loss and its number of correct answers, float64 [2]."""
         progress, recipe = self.progress, self.recipe
         self.generator.manual_seed(_derived_seed(self.seed, progress.epoch, progress.step))
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(progress.epoch + (progress.step + 1) / self.steps_per_epoch)
-        x = augment(_scaled(batch.pixels), recipe, self.generator)
+        x = augment(scaled(batch.pixels), recipe, self.generator)
         with autocast(self.device):
-            logits = self.network(self._network_input(x, side))
-        loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
+            logits = self.network(self.network_input(x, side))
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -135,7 +145,7 @@ class Trainer:
         correct = (logits.detach().argmax(1) == batch.labels).sum()
         return torch.stack([loss.detach().double() * len(batch), correct.double()])
 
-    def _network_input(self, x: Tensor, side: int) -> Tensor:
+    def network_input(self, x: Tensor, side: int) -> Tensor:
         """float [n,1,h,w] in 0–1 → normalised [n,1,side,side]."""
         if x.shape[-1] != side:
             x = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=x.shape[-1] > side)
@@ -169,27 +179,34 @@ class Trainer:
         correct = 0
         for batch in (self.validation_split[i : i + 500] for i in range(0, len(self.validation_split), 500)):
             with autocast(self.device):
-                logits = self.average(self._network_input(_scaled(batch.pixels), side))
+                logits = self.average(self.network_input(scaled(batch.pixels), side))
             correct += int((logits.argmax(1) == batch.labels).sum())
         return correct / len(self.validation_split)
 
     def checkpoint(self) -> Checkpoint:
-        """The averaged network, folded, in half precision, measured and calibrated."""
-        network = self.average
+        """The averaged network, folded, in half precision, measured and calibrated. Raises TypeError for a teacher."""
+        network = self.finished_network()
+        if not isinstance(network, GoogLeNet):
+            raise TypeError(f"a checkpoint holds a GoogLeNet, not a {self.recipe.network}")
         if self.recipe.batch_norm:
-            with autocast(self.device):
-                torch.optim.swa_utils.update_bn(self._batch_norm_inputs(), network, self.device)
             network = network.fold_batch_norm()
         training = {**self.progress.provenance, "history": self.progress.history}
         return build_checkpoint(network, self.mean, self.std, self.dataset, training)
+
+    def finished_network(self) -> nn.Module:
+        """The averaged network with batch statistics of its own weights, in evaluation mode."""
+        if self.recipe.batch_norm:
+            with autocast(self.device):
+                torch.optim.swa_utils.update_bn(self._batch_norm_inputs(), self.average, self.device)
+        return self.average.eval()
 
     def _batch_norm_inputs(self) -> Iterator[Tensor]:
         """Augmented training batches at the last resolution: averaged weights need batch statistics of their own."""
         order = self._random_order(self.recipe.epochs)
         side = self.recipe.resolution(self.recipe.epochs - 1)
         for index in torch.split(order[:BATCH_NORM_PICTURES], BATCH_NORM_BATCH):
-            x = augment(_scaled(self.training_split[index].pixels), self.recipe, self.generator)
-            yield self._network_input(x, side)
+            x = augment(scaled(self.training_split[index].pixels), self.recipe, self.generator)
+            yield self.network_input(x, side)
 
     def _random_order(self, epoch: int) -> Tensor:
         """Seeds the generator for this epoch and shuffles the training pictures: int64 [n]."""
@@ -204,20 +221,7 @@ class Trainer:
         return done
 
 
-def _with_sketches(dataset: Dataset, count: int, seed: int) -> Split:
-    """The training pictures and `count` synthetic drawings. Raises DataError for other classes than Fashion-MNIST's."""
-    if not count:
-        return dataset.train
-    if dataset.classes != CLASSES:
-        raise DataError(f"sketches={count}: sketches exist only for the classes {', '.join(CLASSES)}")
-    pixels, labels = draw_sketches(count, seed)
-    return Split(
-        torch.cat([dataset.train.pixels, torch.from_numpy(pixels)]),
-        torch.cat([dataset.train.labels, torch.from_numpy(labels)]),
-    )
-
-
-def _scaled(pixels: Tensor) -> Tensor:
+def scaled(pixels: Tensor) -> Tensor:
     """uint8 [n,h,w] → float [n,1,h,w] in 0–1."""
     return pixels.unsqueeze(1).float() / 255
 

@@ -1,6 +1,7 @@
 """A new user with nothing but the README: the page, curl, Python, the command line, tritonclient, as it has them."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -121,6 +122,7 @@ def test_the_training_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
+                env=os.environ | {"ARGS": "", "MAKEFLAGS": ""},  # nothing of a `make test ARGS=...` around this test
             )
             _, _, arguments = said.stdout.strip().splitlines()[-1].partition(" -m model.train ")
             monkeypatch.setattr(sys, "argv", ["model.train", *shlex.split(arguments)])

@@ -20,8 +20,11 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
     if announced > limit and (announced > 2 * limit or b"expect" in headers):
         raise BodyTooLarge(f"the body has {announced} bytes, more than {limit}", headers={"Connection": "close"})
     try:
-        async with asyncio.timeout(None if BODY_ARRIVED in request.scope else timeout):
+        if BODY_ARRIVED in request.scope:
             chunks = await _receive(request, limit)
+        else:
+            async with asyncio.timeout(timeout):
+                chunks = await _receive(request, limit)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {timeout:g} s", headers={"Connection": "close"}) from None
     except ClientDisconnect:
@@ -36,8 +39,12 @@ async def read_body(request: Request, *, limit: int, timeout: float) -> list[byt
 
 async def _receive(request: Request, limit: int) -> list[bytes]:
     """Reads up to twice the limit before refusing: many clients read no answer until they have sent the whole body."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size <= limit:
             chunks.append(chunk)

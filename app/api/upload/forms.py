@@ -61,9 +61,14 @@ def parse_header_value(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     parameters, position = {}, 0
     while match := PARAMETER.match(rest, position):  # each match starts where the last one ended: linear time
         name, quoted, plain = match.groups()
-        parameters[name.lower()] = plain if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted)
+        parameters[name.lower()] = plain if quoted is None else _unquote(quoted)
         position = match.end()
     return value.strip().lower(), parameters
+
+
+def _unquote(quoted: bytes) -> bytes:
+    """Removes the backslashes of a quoted string (RFC 9110, section 5.6.4)."""
+    return re.sub(rb"\\(.)", rb"\1", quoted) if b"\\" in quoted else quoted
 
 
 def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,8 +23,7 @@ class Batch:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Answer(Generic[Result]):
+class Answer(NamedTuple, Generic[Result]):
     """One picture's result, the size of its batch, and the seconds it spent in the queue and in the engine."""
 
     result: Result
@@ -69,7 +68,7 @@ class PendingRequest(Generic[Result]):
             self.reply.set_result(None)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class QueueEntry(Generic[Result]):
     """One picture, uint8 [96,96], and its index in its request."""
 
