@@ -20,17 +20,18 @@ class CoalescingTransport:
 
     def write(self, data: bytes) -> None:
         if not self._chunks:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._chunks.append(data)
 
     def close(self) -> None:
         """Sends what was written, then closes the connection."""
-        self._send()
+        self.flush()
         self._transport.close()
         if self._transport.get_write_buffer_size():  # asyncio would wait for the client for ever
             self._loop.call_later(self._close_timeout, self._transport.abort)
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Sends what was written."""
         chunks, self._chunks = self._chunks, []
         if chunks and not self.is_closing():
             self._transport.write(b"".join(chunks))

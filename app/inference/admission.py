@@ -16,6 +16,9 @@ MIN_LIMIT = 256
 BUSY = MIN_LIMIT // 2
 """Pictures in progress from which on the rate is measured: with fewer the service may be idle in between."""
 
+CROWDED_SHARE = 0.75
+"""Share of the limit from which on the service is crowded."""
+
 MIN_RATE_SECONDS, MIN_RATE_ANSWERS = 0.25, 8
 """The rate is measured over at least so many seconds and answers."""
 
@@ -43,6 +46,11 @@ class AdmissionControl:
     def overloaded(self) -> bool:
         """Whether one more picture would be refused."""
         return self.in_progress >= self.limit
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many pictures are in progress that others may soon be refused."""
+        return self.in_progress > CROWDED_SHARE * self.limit
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:

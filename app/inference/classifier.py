@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 MAX_INLINE_BYTES = 16 * 1024
 """The header of a file up to this size is read in the event loop. A tiny picture is decoded there, too."""
 
-INLINE_DECODES_PER_ITERATION = 4
-"""Tiny pictures that are decoded in an iteration of the event loop. More would delay the refusals under overload."""
+INLINE_DECODES, CROWDED_INLINE_DECODES = 16, 1
+"""Tiny pictures that are decoded in an iteration of the event loop. Each takes less time in a long row, but refusals
+wait until the row ends: near the limit of admission control the rows are short."""
 
 MAX_INLINE_FILES = 16
 """A tensor with more files has all of them decoded in threads."""
@@ -80,7 +81,7 @@ class Classifier:
         self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
         rates = {size: size / seconds for size, seconds in self._capacity.items()}
         batch_size = settings.max_batch_size or useful_batch_size(self._capacity)
-        self._inline_decodes = LoopThrottle(INLINE_DECODES_PER_ITERATION)
+        self._inline_decodes = LoopThrottle(self._inline_limit)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
             self.model.recover,
@@ -101,6 +102,10 @@ class Classifier:
             ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items()),
             batch_size,
         )
+
+    def _inline_limit(self) -> int:
+        """Tiny pictures that may be decoded in the current iteration of the event loop."""
+        return CROWDED_INLINE_DECODES if self.admission.crowded else INLINE_DECODES
 
     async def classify(
         self, data: bytes, mode: Mode = "auto", background: BackgroundOption = "auto", rotation: Rotation = "auto"

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class LoopThrottle:
-    """Lets `per_iteration` callers continue in each iteration of the event loop; the others wait in their order.
+    """Lets `limit()` callers continue in each iteration of the event loop; the others wait in their order.
 
     A burst of requests that compute in the loop would otherwise block it: earlier requests would get no answer, and
     requests above the limit no refusal.
     """
 
-    def __init__(self, per_iteration: int) -> None:
-        self._per_iteration = self._remaining = per_iteration
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit, self._remaining = limit, 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._reset_scheduled = False
 
@@ -24,7 +25,7 @@ class LoopThrottle:
     async def acquire(self) -> None:
         """Returns at once while the iteration's limit is not reached, otherwise in a later iteration."""
         if not self._reset_scheduled:
-            self._reset_scheduled = True
+            self._reset_scheduled, self._remaining = True, self._limit()
             loop = asyncio.get_running_loop()
             loop.call_soon(self._reset, loop)
         if self._remaining:
@@ -35,12 +36,12 @@ class LoopThrottle:
 
     def _reset(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the next iteration's count and releases callers that wait."""
-        self._remaining = self._per_iteration
+        self._remaining = limit = self._limit()
         while self._waiting and self._remaining:
             released = self._waiting.popleft()
             if not released.done():  # not cancelled
                 released.set_result(None)
                 self._remaining -= 1
-        self._reset_scheduled = self._remaining < self._per_iteration
+        self._reset_scheduled = self._remaining < limit
         if self._reset_scheduled:
             loop.call_soon(self._reset, loop)

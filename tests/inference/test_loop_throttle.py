@@ -1,4 +1,4 @@
-"""Who takes turns in the event loop: few at a time."""
+"""How many callers continue in each iteration of the event loop."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ COUNT, CALLERS = 4, 200
 
 def test_a_burst_passes_bit_by_bit() -> None:
     async def play() -> list[int]:
-        turns, passed, seen = LoopThrottle(COUNT), 0, []
+        turns, passed, seen = LoopThrottle(lambda: COUNT), 0, []
 
         async def caller() -> None:
             nonlocal passed

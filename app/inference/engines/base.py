@@ -1,6 +1,7 @@
 """The Engine protocol, which every engine implements, and what an engine returns."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -36,7 +37,8 @@ class Engine(Protocol):
     """uint8 [n,96,96] → Outputs, for any n ≥ 1. Up to `lanes` + `ahead` threads call it at a time.
 
     It is built as Class(checkpoint, device), where device is auto, cpu or cuda, and raises StartError if it cannot run.
-    On a device with its own memory it may also have `memory() -> DeviceMemory`, which any thread may call.
+    On a device with its own memory it may also have `memory() -> DeviceMemory`, which any thread may call. If it
+    computes larger batches in parts, one after the other, it may have their size as `max_batch`.
     """
 
     name: str
@@ -71,6 +73,11 @@ def device_memory(engine: Engine) -> DeviceMemory | None:
 def lanes(engine: object) -> int:
     """Batches that the engine computes side by side."""
     return getattr(engine, "lanes", 1)
+
+
+def max_batch(engine: object) -> float:
+    """Pictures that the engine computes at a time in one lane; infinite if it does not limit them."""
+    return getattr(engine, "max_batch", math.inf)
 
 
 def ahead(engine: object) -> int:

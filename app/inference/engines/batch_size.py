@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.engines.base import Engine, lanes
+from app.inference.engines.base import Engine, lanes, max_batch
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """The batch sizes to choose from."""
@@ -36,7 +36,8 @@ def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     count, first = lanes(engine), BATCH_SIZES.index(FIRST_SIZE)
     seconds = {FIRST_SIZE: seconds_per_batch(engine, pixels, FIRST_SIZE)}
     for smaller, size in pairwise(BATCH_SIZES[first:]):
-        if useful_batch_size(seconds) < smaller or count * seconds[smaller] > QUICK_BATCH_SECONDS:
+        no_faster = size > max_batch(engine) or useful_batch_size(seconds) < smaller
+        if no_faster or count * seconds[smaller] > QUICK_BATCH_SECONDS:
             break
         seconds[size] = seconds_per_batch(engine, pixels, size)
     for larger, size in pairwise(BATCH_SIZES[first::-1]):

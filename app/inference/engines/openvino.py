@@ -16,7 +16,7 @@ from model.export.manifest import Export, ExportError
 from model.export.openvino import best_precision, compile_graph, ov
 
 MAX_BATCH = 16
-"""Larger batches are split, because they are no faster."""
+"""Larger batches are computed in parts: they are no faster as a whole."""
 
 FIXED_SIZES = (1, 4)
 """Batch sizes with a graph of their own, which is up to 10 % faster: those of one client and of a few."""
@@ -28,6 +28,7 @@ class OpenVinoEngine:
     name: ClassVar = "openvino"
     device = "cpu"
     tolerance: ClassVar = 0.02
+    max_batch = MAX_BATCH
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         if device == "cuda":
