@@ -66,8 +66,9 @@ soak: $(VENV)/.everything  ## 80 % of capacity for 20 minutes: errors, memory, l
 kserve: $(KSERVE)/.client  ## makes .venv-kserve with KServe's client (450 MB), which make test then tests against too
 
 bench: $(VENV)/.everything $(BENCH)/.peers  ## this service and its peers side by side; ARGS="--quick" for five minutes
-	@command -v wrk >/dev/null || { echo 'wrk is needed: apt-get install wrk'; exit 1; }
+	@{ command -v wrk && command -v h2load; } >/dev/null || { echo 'wrk and h2load are needed: apt-get install wrk nghttp2-client'; exit 1; }
 	$(RUN) -m benchmarks.servers --peers-python $(BENCH)/bin/python $(ARGS)
+	$(RUN) -m benchmarks.grpc_calls
 
 bench-path: $(VENV)/.everything  ## CPU time of one request by stage, without the network
 	$(RUN) -m benchmarks.request_stages $(ARGS)
