@@ -1,4 +1,4 @@
-"""Names that rooms share: keys in a request's ASGI scope and in the application's state, and a complete response."""
+"""Constants that several rooms share: keys of the ASGI scope and of the application's state, and a response's type."""
 
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers and body of a response that is sent without the application."""

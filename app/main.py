@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     include_direct_router(app, predict.router, explain.router)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(Authentication)  # the innermost; the last is the outermost
+    app.add_middleware(Authentication)  # the last one added is the outermost
     app.add_middleware(RequestMonitor, request_log=request_log)
     app.add_middleware(RootPath)
     app.add_middleware(StartMessages)

@@ -1,4 +1,4 @@
-"""Calibrated probabilities from logits, the same for all engines and for golden answers."""
+"""Logits → calibrated probabilities, the same for all engines and for the stored answers to known pictures."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -2,7 +2,7 @@
 
 Pools of processes or threads decode and preprocess batches of files; threads, one per lane of the engine, compute them.
 Batches stay in order, and only a few are in memory at once. Large jobs decode in processes: decoding small files is
-mostly Python code, and threads would wait for each other's and the engine's Python lock.
+mostly Python code, and threads would wait for each other at Python's global lock (the GIL).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Surrounds every gRPC call: API key, limits on its messages, errors → gRPC statuses, metrics and request log."""
+"""gRPC interceptor around every call: API key, message limits, errors → gRPC statuses, metrics and request log."""
 
 import asyncio
 import inspect

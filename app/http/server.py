@@ -47,7 +47,7 @@ class ServerConfig(Config):
             workers=1,  # app.http.supervisor starts more
             ws="none",
             log_config=None,  # app.logs.configure
-            access_log=False,  # app.middleware.request_monitor writes one
+            access_log=False,  # app.middleware.request_log writes one
             server_header=False,
         )
         self.timeout_keep_alive = settings.keep_alive  # type: ignore[assignment]  # the constructor takes whole seconds

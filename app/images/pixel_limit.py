@@ -1,4 +1,4 @@
-"""The limit on pixels: how many pixels a picture counts as, and how many are allowed for its format.
+"""The pixel limit: weighs a picture's pixels by what its decoder needs, and gives the number allowed for its format.
 
 Some decoders hold or process more than the pixels of the picture. Their pixels count as more.
 """

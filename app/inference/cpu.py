@@ -1,4 +1,4 @@
-"""How many cores the process may use, by its affinity and its container's quota, and the priority of its threads."""
+"""Counts the cores that the process may use (affinity, cgroup quota), and lowers the engine threads' priority."""
 
 import math
 import os

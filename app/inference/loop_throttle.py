@@ -1,4 +1,4 @@
-"""Limits how many callers continue in each iteration of the event loop."""
+"""Limits how much is computed in one iteration of the event loop, so that it stays responsive."""
 
 import asyncio
 from collections import deque

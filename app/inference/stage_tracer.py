@@ -1,4 +1,4 @@
-"""What the classifier tells about the stages of the current request. app.tracing makes spans of it."""
+"""Callbacks by which the classifier reports the stages of a request. app.tracing makes spans of them."""
 
 from collections.abc import Iterable
 from typing import Protocol

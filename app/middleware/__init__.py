@@ -1,1 +1,1 @@
-"""What surrounds every request: ASGI middleware, and the request log, API keys and early rejection that it uses."""
+"""ASGI middleware, with the request log and API keys that it uses; early rejection, which app.http calls before it."""

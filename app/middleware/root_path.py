@@ -1,4 +1,4 @@
-"""Normalises a request's path: the root path that a proxy adds, and a slash at the end."""
+"""Normalises a request's path: handles the prefix of a proxy (root path), and removes slashes at the end."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 

@@ -1,4 +1,4 @@
-"""Messages to the operator at the start: known errors in one line each, and a warning under another server."""
+"""Start messages: one line for each known error, not a traceback; a warning if the server is not `python -m app`."""
 
 import logging
 

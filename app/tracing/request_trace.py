@@ -1,6 +1,6 @@
 """The trace of one request: its server span, the spans of its stages, and links to its batches.
 
-The spans are made from times that the service measures anyway, after the response has been written.
+After the response, the spans are made from times that the service measures anyway.
 """
 
 import asyncio

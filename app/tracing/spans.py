@@ -1,4 +1,4 @@
-"""Makes spans that have ended, with the served model as their resource, and gives them to the exporter."""
+"""Creates spans from recorded times, with the served model as their resource, and exports them."""
 
 import importlib.metadata
 import os

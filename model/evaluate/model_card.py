@@ -1,4 +1,4 @@
-"""Writes the model card: measures figures.json, draws the pictures from it, and renders README.md.
+"""Writes the model card: measurements to figures.json, plots of them, and model/README.md.
 
 card.md is the card's template. Its text is written by hand; the figures are filled in from figures.json.
 """

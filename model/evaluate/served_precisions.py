@@ -1,4 +1,4 @@
-"""The service's answers for a checkpoint: each export in each precision, with the calibration fitted to it."""
+"""Computes what the service answers with each export in each precision, by its own calibration."""
 
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Finds a garment on a disc or a rounded tile: a badge, an app icon, a round profile picture.
 
-The badge's background colour then also replaces what lies outside its edge. A badge with a rim holds a second badge.
+The area outside the badge is filled with the badge's background colour. A rim counts as a badge around another badge.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The brightness of each pixel of the garment, on a black background.
+"""Computes the garment's gray levels on black, and fills outlines and slits.
 
 The data set shows garments of cloth: bright areas on black. In drawings, the inside of an outline and the slits in a
 flat shape look like background. They are filled here, as bright as cloth and seams are in the data set.

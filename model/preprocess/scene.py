@@ -1,4 +1,4 @@
-"""Divides a picture into background and garment, on a small copy."""
+"""Segmentation: separates the garment from the background, on a small copy of the picture."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Upload recipes that change a garment's surroundings or orientation: rotated, padded, plotted, in a badge."""
+"""Synthetic uploads with other surroundings or orientation: rotated, padded, shown as a plotted figure, in a badge."""
 
 import io
 from functools import partial

@@ -1,4 +1,4 @@
-"""Variants of data-set garments as users might upload them; the detector must accept them.
+"""Augmented data-set pictures: in-distribution examples for training the out-of-distribution detector.
 
 Each picture gets one to three changes: blurred, sharpened, noisy, fainter, fewer grays, rotated, smaller. Some are
 then enlarged with a margin, most of these dark on white.

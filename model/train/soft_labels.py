@@ -1,4 +1,4 @@
-"""Labels the training pictures by finished teachers: step two of distillation, between the teachers and the student.
+"""Knowledge distillation, step 2 of 3: labels each training picture with the answers of teachers that have not seen it.
 
     for k in 0 1 2; do python -m model.train --recipe teacher --set "left_out=[$k,3]" --out runs/teacher-$k; done
     python -m model.train.soft_labels runs/teacher-0 runs/teacher-1 runs/teacher-2 --out runs/soft-labels.safetensors

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PICTURES, run_server
+from conftest import run_server
 from PIL import Image
 from safetensors.numpy import load_file
+from support.training import two_classes
 
 from model.checkpoint import Checkpoint
 from model.preprocess import native
@@ -23,18 +24,7 @@ QUICK = ("--recipe", "quick", "--set", "batch_size=8")
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Boots and trousers: a hundred and twenty pictures, the committed ones in three brightnesses, mirrored or not."""
-    root = tmp_path_factory.mktemp("tree")
-    for name in ("ankle-boot", "trouser"):
-        (root / name).mkdir()
-        for path in PICTURES.glob(f"{name}-*.png"):
-            with Image.open(path) as file:
-                picture = file.convert("L")
-            for gain in (0.6, 0.8, 1.0):
-                for mirrored in (False, True):
-                    turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else picture
-                    turned.point(lambda v, gain=gain: v * gain).save(root / name / f"{path.stem}-{gain}-{mirrored}.png")
-    return root
+    return two_classes(tmp_path_factory.mktemp("tree"))
 
 
 def command(tree: Path, out: Path, *arguments: str) -> list[str]:

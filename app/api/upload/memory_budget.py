@@ -1,4 +1,4 @@
-"""Bounds the memory that request bodies, and what is parsed from them, take at a time."""
+"""Limits the bytes of request bodies in memory, and parses large bodies one at a time."""
 
 import asyncio
 from collections.abc import Callable, MutableMapping

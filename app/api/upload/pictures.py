@@ -1,7 +1,7 @@
 """Reads the pictures and options of a request from every kind of body that clients send.
 
 A body is a multipart form, an urlencoded form, a JSON object, or a picture by itself. Each kind is parsed into the same
-list of form parts. Tools send some content types by default, whatever the body is; then the bytes decide what it is.
+list of form parts. Some clients send a default content type, whatever the body is: then its bytes show what it is.
 """
 
 from fastapi import Request

@@ -2,8 +2,8 @@
 
 There is no timer and no fixed window. An engine computes a batch in each of its lanes, side by side. A free lane gets
 the pictures that wait, or its share of them if other lanes are free too (lane_schedule). While all lanes are busy the
-next batch grows. Once it is full, it may be queued ahead in the engine. Every entry carries its own reply, as in the
-queue of Hugging Face's text-embeddings-inference.
+next batch grows. Once it is full, it may be queued ahead in the engine. Every entry refers to its request, which
+holds the future that is awaited, as in the queue of Hugging Face's text-embeddings-inference.
 """
 
 import asyncio

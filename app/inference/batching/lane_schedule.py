@@ -1,4 +1,4 @@
-"""Decides which engine thread takes the next batch, how large it is, and when the engine starts to compute it."""
+"""Chooses the engine thread and the size of the next batch, and records when the engine began each."""
 
 import threading
 from collections import deque

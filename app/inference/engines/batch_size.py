@@ -1,4 +1,4 @@
-"""Measures how long batches take and chooses the largest batch size in use."""
+"""Times the engine with several batch sizes at the start, and chooses the largest one to serve with."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Engine for NVIDIA GPUs: merged branches, channels_last, half precision, CUDA graphs."""
+"""Engine for NVIDIA GPUs: fused Inception branches, channels_last, half precision, CUDA graphs."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Shapes that drawn garments consist of, and operations on outlines: mirrored, round, rotated, thicken."""
+"""Shapes that drawn garments consist of, and operations on outlines."""
 
 from dataclasses import dataclass, field
 

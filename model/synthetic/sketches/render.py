@@ -1,4 +1,4 @@
-"""Renders a figure in a random style: flat, outlined or in tones."""
+"""Renders a figure in a random style: flat, outlined or shaded."""
 
 from typing import NamedTuple
 
