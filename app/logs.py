@@ -29,6 +29,7 @@ def configure(style: Literal["text", "json"]) -> None:
         }
     )
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format shows them
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined,unused-ignore]  # Python 3.12
     warnings.formatwarning = lambda message, category, *where: f"{category.__name__}: {message}"
     logging.captureWarnings(True)
 

@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=importlib.metadata.version("fashion-googlenet"),
         lifespan=functools.partial(_lifespan, settings=settings, metrics=metrics, request_log=request_log),
         redirect_slashes=False,  # app.middleware.root_path
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # app.tracing and app.metrics
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # app.tracing and app.metrics do this
     )
     routers = [monitoring.router, page.router, v1.router, v2.router]
     add_head_methods(app, *routers)

@@ -41,8 +41,8 @@ def main() -> int:
     measured: dict[str, list[Figures]] = {commit: [] for commit in arguments.commits}
     with contextlib.ExitStack() as stack:
         trees = {commit: stack.enter_context(_checked_out(commit)) for commit in arguments.commits}
-        for _ in range(arguments.rounds):
-            for commit, tree in trees.items():
+        for number in range(arguments.rounds):
+            for commit, tree in list(trees.items())[:: -1 if number % 2 else 1]:
                 instant = _measure(tree, instant=True, seconds=arguments.seconds, overload=False)
                 served = _measure(tree, instant=False, seconds=arguments.seconds, overload=not arguments.no_load)
                 measured[commit].append(instant | served)

@@ -16,7 +16,6 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.asgi import DRAINING, Response
-from app.http.write_coalescing import CoalescingTransport
 from app.logs import flush
 
 Config = uvicorn.Config
@@ -71,10 +70,9 @@ class BaseProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def write_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Writes a complete response without the application, at once: it need not wait for others' computations."""
+        """Writes a complete response without the application."""
         lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
-        cast("CoalescingTransport", self.transport).flush()
 
     def start_keep_alive_timer(self) -> None:
         """Closes the connection if no request arrives within the keep-alive timeout."""

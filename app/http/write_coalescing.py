@@ -20,18 +20,17 @@ class CoalescingTransport:
 
     def write(self, data: bytes) -> None:
         if not self._chunks:
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._send)
         self._chunks.append(data)
 
     def close(self) -> None:
         """Sends what was written, then closes the connection."""
-        self.flush()
+        self._send()
         self._transport.close()
         if self._transport.get_write_buffer_size():  # asyncio would wait for the client for ever
             self._loop.call_later(self._close_timeout, self._transport.abort)
 
-    def flush(self) -> None:
-        """Sends what was written."""
+    def _send(self) -> None:
         chunks, self._chunks = self._chunks, []
         if chunks and not self.is_closing():
             self._transport.write(b"".join(chunks))

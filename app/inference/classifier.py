@@ -39,10 +39,6 @@ log = logging.getLogger(__name__)
 MAX_INLINE_BYTES = 16 * 1024
 """The header of a file up to this size is read in the event loop. A tiny picture is decoded there, too."""
 
-INLINE_DECODES, CROWDED_INLINE_DECODES = 16, 1
-"""Tiny pictures that are decoded in an iteration of the event loop. Each takes less time in a long row, but refusals
-wait until the row ends: near the limit of admission control the rows are short."""
-
 MAX_INLINE_FILES = 16
 """A tensor with more files has all of them decoded in threads."""
 
@@ -81,7 +77,7 @@ class Classifier:
         self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
         rates = {size: size / seconds for size, seconds in self._capacity.items()}
         batch_size = settings.max_batch_size or useful_batch_size(self._capacity)
-        self._inline_decodes = LoopThrottle(self._inline_limit)
+        self._inline_decodes = LoopThrottle(lambda: self.admission.crowded)
         self.batcher: Batcher[Scores] = Batcher(
             self._infer,
             self.model.recover,
@@ -102,10 +98,6 @@ class Classifier:
             ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items()),
             batch_size,
         )
-
-    def _inline_limit(self) -> int:
-        """Tiny pictures that may be decoded in the current iteration of the event loop."""
-        return CROWDED_INLINE_DECODES if self.admission.crowded else INLINE_DECODES
 
     async def classify(
         self, data: bytes, mode: Mode = "auto", background: BackgroundOption = "auto", rotation: Rotation = "auto"
@@ -176,25 +168,22 @@ class Classifier:
         self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared:
         """bytes → decoded and preprocessed picture: a tiny one in the event loop if `inline`, others in a thread."""
-        preprocessed = None
-        inline = inline and len(data) <= MAX_INLINE_BYTES
-        if inline:
-            await self._inline_decodes.acquire()
-        started = time.monotonic()
-        if inline:
-            preprocessed = self._prepare_tiny(data, mode, background)
-        if preprocessed is None:
-            loop = asyncio.get_running_loop()
+        timed = None
+        if inline and len(data) <= MAX_INLINE_BYTES:
+            timed = await self._inline_decodes.run(lambda: self._prepare_tiny(data, mode, background))
+        if timed is None:
+            loop, started = asyncio.get_running_loop(), time.monotonic()
             try:
                 async with asyncio.timeout_at(loop.time() + deadline - started):
                     preprocessed = await loop.run_in_executor(self._decoders, self._prepare_any, data, mode, background)
             except TimeoutError:
                 raise DeadlinePassed("the picture was not decoded in time") from None
-        seconds = time.monotonic() - started
-        self.metrics.decoded(seconds)
+            timed = preprocessed, started, time.monotonic()
+        preprocessed, started, ended = timed
+        self.metrics.decoded(ended - started)
         if self.tracer is not None:
-            self.tracer.decoded(started, started + seconds)
-        return Prepared(preprocessed, seconds)
+            self.tracer.decoded(started, ended)
+        return Prepared(preprocessed, ended - started)
 
     async def _prepare_or_error(
         self, data: bytes | Preprocessed, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
@@ -218,10 +207,15 @@ class Classifier:
                 raise entry
         return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
 
-    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed | None:
-        """None for a picture that takes longer to prepare than a thread switch."""
+    def _prepare_tiny(
+        self, data: bytes, mode: Mode, background: BackgroundOption
+    ) -> tuple[Preprocessed, float, float] | None:
+        """With time.monotonic() at start and end. None for a picture that is not tiny."""
+        started = time.monotonic()
         picture = open_picture(data, self.settings.max_pixels)
-        return decode_and_preprocess(picture, mode, background) if picture.is_tiny else None
+        if not picture.is_tiny:
+            return None
+        return decode_and_preprocess(picture, mode, background), started, time.monotonic()
 
     def _prepare_any(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed:
         picture = open_picture(data, self.settings.max_pixels)

@@ -38,7 +38,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "engine's threads: stack, score": [(engine_threads.EngineThreads, "_answer")],
     "queue: give answers out": [(batcher.Batcher, "_deliver")],
     "answer and its JSON": [(predict, "prediction_fields"), (predict, "timed_response")],
-    "send": [(write_coalescing.CoalescingTransport, "flush")],
+    "send": [(write_coalescing.CoalescingTransport, "_send")],
     "log and metrics of requests": [(request_log.RequestLog, "add"), (logs.BatchingHandler, "flush")],
 }
 """The functions that make up each stage. Everything else is the event loop and switching between threads."""

@@ -6,7 +6,8 @@
     python -m model.train --recipe refine --start-from model/weights/googlenet.safetensors
                                                    trains a finished network further
     python -m model.train --resume                 continues a run that was stopped or killed
-    python -m model.train --recipe distil          learns from teachers: see model/train/soft_labels.py
+    python -m model.train --recipe distil --soft-labels FILE --start-from FILE
+                                                   learns from teachers; see python -m model.train.distillation --help
 
 Writes into runs/RECIPE-SEED/: the state after every epoch, curves.png, history.json, and at the end
 googlenet.safetensors, the folded network in half precision, ready to serve.
@@ -43,7 +44,9 @@ def main() -> int:
         print(f"stopped and saved in {folder.path}; go on with --resume", file=sys.stderr)
         return 130
     if trainer.recipe.network != "googlenet":
-        print(f"{folder.path} holds a finished teacher; label the pictures: python -m model.train.soft_labels")
+        print(
+            f"{folder.path} holds a finished teacher; once all are finished: python -m model.train.distillation --help"
+        )
         return 0
     checkpoint = trainer.checkpoint()
     checkpoint.save(folder.checkpoint_file)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from model.googlenet import Convolution, GoogLeNet
+from model.train.distillation.wide_resnet import WideResNet
 from model.train.recipes import Recipe
-from model.train.wide_resnet import WideResNet
 
 
 def build_network(recipe: Recipe, classes: int) -> nn.Module:

@@ -22,7 +22,7 @@ class Recipe:
     network: Literal["googlenet", "wide_resnet"] = "googlenet"
     """`wide_resnet` makes a teacher for distillation; it cannot be served."""
     left_out: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=2)]] | None = None
-    """(k, n): every n-th training picture from the k-th on is left out. A teacher labels those it has not seen."""
+    """(k, n), k < n: pictures k, k+n, k+2n, … counted from 0 are left out, so that this teacher can label them."""
     soft_label_weight: Fraction = 0.0
     """Weight of the teachers' probabilities in a picture's target; the rest is the data set's label."""
     soft_label_temperature: PositiveFloat = 1.0
@@ -100,7 +100,7 @@ RECIPES = {
     "default": Recipe(phases=((48, 18), (64, 5), (96, 11)), restarts=((28, 0.03),)),
     # Trains a finished network further: --recipe refine --start-from FILE.
     "refine": Recipe(phases=((96, 8),), learning_rate=0.05, warmup_epochs=0.2, remake=0.25, draw=0.05),
-    # Distillation: three teachers, each without another third of the pictures, then soft_labels.py, then distil.
+    # Distillation: three teachers, each without another third of the pictures; model.train.distillation; then distil.
     "teacher": Recipe(network="wide_resnet", phases=((28, 16),), left_out=(0, 3), label_smoothing=0.0),
     "distil": Recipe(
         phases=((96, 24),),

@@ -1,4 +1,4 @@
-"""Trains GoogLeNet: optimisation steps, validation after each epoch, and at the end a checkpoint.
+"""Trains GoogLeNet or a teacher: optimisation steps, validation after each epoch, and at the end a checkpoint.
 
     trainer = Trainer(RECIPES["quick"], data.load(), seed=0, device=torch.device("cpu"), folder=RunFolder(path))
     if trainer.fit():
@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,12 @@ class Trainer:
         self.stop_requested = False
 
     def start_from(self, checkpoint: Checkpoint) -> None:
-        """Loads a checkpoint's weights before training; the head's only if the classes are the same."""
+        """Loads a checkpoint's weights before training; the head's only if the classes are the same.
+
+        Raises DataError for a teacher.
+        """
+        if self.recipe.network != "googlenet":
+            raise DataError(f"--start-from: a checkpoint holds a GoogLeNet, not a {self.recipe.network}")
         network = load_graph(checkpoint).network.to(self.device)
         if self.recipe.batch_norm:
             network = network.unfold_batch_norm(next(self._batch_norm_inputs()))
@@ -83,11 +89,17 @@ class Trainer:
         self.progress.provenance["start_from"] = checkpoint.version
 
     def resume(self) -> None:
-        """Restores the stored state. Raises DataError if it belongs to another recipe, seed, data or start."""
+        """Restores the stored state. Raises DataError if recipe, seed, data, start or teachers are others."""
         stored = self.folder.progress()
+        recipe = asdict(Recipe(**stored.provenance["recipe"]))  # with the values that were added since
+        before, now = (_as_json(each) for each in (stored.provenance | {"recipe": recipe}, self.progress.provenance))
         for key in ("recipe", "seed", "data", "start_from", "teachers"):
-            if stored.provenance.get(key) != json.loads(json.dumps(self.progress.provenance.get(key))):
+            if before.get(key) != now.get(key):
                 raise DataError(f"{self.folder.path} was started with another {key}: use the same, or another --out")
+        self.restore(stored)
+
+    def restore(self, stored: Progress) -> None:
+        """Restores the stored state, whatever it was trained from."""
         self.progress = stored
         self.folder.restore(self.network, self.average, self.optimizer)
 
@@ -219,6 +231,12 @@ class Trainer:
         if self.progress.step:
             done += self.recipe.resolution(self.progress.epoch) ** 2 * self.progress.step
         return done
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """As they are after being stored: tuples are lists."""
+    stored: dict[str, Any] = json.loads(json.dumps(values))
+    return stored
 
 
 def scaled(pixels: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The pictures that a recipe trains on and each one's target: the probabilities that the network should give.
 
 A target is the data set's label, or a mixture of that label and of what teachers say (Hinton et al., "Distilling the
-knowledge in a neural network", 2015). Teachers write soft labels with `python -m model.train.soft_labels`.
+knowledge in a neural network", 2015). Teachers write soft labels with `python -m model.train.distillation`.
 """
 
 import json
@@ -50,10 +50,14 @@ def training_set(dataset: Dataset, recipe: Recipe, seed: int, soft_labels: SoftL
     other data.
     """
     split, targets = dataset.train, functional.one_hot(dataset.train.labels, len(dataset.classes)).float()
+    if soft_labels is not None and not recipe.soft_label_weight:
+        raise DataError("--soft-labels: this recipe has soft_label_weight=0, so it learns nothing from them")
     if recipe.soft_label_weight:
         soft = _probabilities(soft_labels, dataset, recipe.soft_label_temperature)
         targets = torch.lerp(targets, soft, recipe.soft_label_weight)
     if recipe.left_out:
+        if recipe.left_out[0] >= recipe.left_out[1]:
+            raise DataError(f"left_out={list(recipe.left_out)}: the first number must be below the second")
         kept = ~left_out(len(split), recipe.left_out)
         split, targets = Split(split.pixels[kept], split.labels[kept]), targets[kept]
     if recipe.sketches:
@@ -72,8 +76,9 @@ def left_out(count: int, every: tuple[int, int]) -> Tensor:
 def _probabilities(soft_labels: SoftLabels | None, dataset: Dataset, temperature: float) -> Tensor:
     if soft_labels is None:
         raise DataError("this recipe learns from soft labels: name their file with --soft-labels")
-    if any(teacher["data"] != dataset.checksums for teacher in soft_labels.teachers):
-        raise DataError("the soft labels were made for other data: run model.train.soft_labels with this data")
+    same_shape = soft_labels.logits.shape == (len(dataset.train), len(dataset.classes))
+    if not same_shape or any(teacher.get("data") != dataset.checksums for teacher in soft_labels.teachers):
+        raise DataError("the soft labels were made for other data: run model.train.distillation with this data")
     return functional.softmax(soft_labels.logits / temperature, dim=1)
 
 

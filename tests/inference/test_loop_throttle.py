@@ -1,28 +1,63 @@
-"""How many callers continue in each iteration of the event loop."""
+"""How much is computed in each iteration of the event loop."""
 
 import asyncio
+import time
 
-from app.inference.loop_throttle import LoopThrottle
+import pytest
 
-COUNT, CALLERS = 4, 200
+from app.inference.loop_throttle import MAX_SECONDS, LoopThrottle
+
+CALLERS = 60
 
 
-def test_a_burst_passes_bit_by_bit() -> None:
-    async def play() -> list[int]:
-        turns, passed, seen = LoopThrottle(lambda: COUNT), 0, []
+def compute() -> None:
+    end = time.monotonic() + MAX_SECONDS / 3
+    while time.monotonic() < end:
+        pass
 
-        async def caller() -> None:
-            nonlocal passed
-            await turns.acquire()
-            passed += 1
 
-        callers = [asyncio.create_task(caller()) for _ in range(CALLERS)]
-        while passed < CALLERS:
-            await asyncio.sleep(0)
-            seen.append(passed)
-        await asyncio.gather(*callers)
-        return seen
+async def play(throttle: LoopThrottle) -> list[int]:
+    """How many of a burst of callers have their result, after each iteration of the event loop."""
+    done: list[int] = []
 
-    steps = asyncio.run(play())
-    assert steps[0] <= COUNT
-    assert len(steps) > CALLERS / COUNT / 4
+    async def caller(number: int) -> None:
+        await throttle.run(compute)
+        done.append(number)
+
+    callers, seen = [asyncio.create_task(caller(i)) for i in range(CALLERS)], []
+    while len(done) < CALLERS:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    await asyncio.gather(*callers)
+    assert done == list(range(CALLERS))
+    return seen
+
+
+@pytest.mark.parametrize(("crowded", "most"), [(False, 4), (True, 4)])
+def test_a_burst_passes_bit_by_bit_in_its_order(crowded: bool, most: int) -> None:
+    seen = asyncio.run(play(LoopThrottle(lambda: crowded)))
+    assert all(after - before <= most for before, after in zip([0, *seen], seen, strict=False))
+
+
+def test_under_overload_fewer_run_in_an_iteration() -> None:
+    free, crowded = asyncio.run(play(LoopThrottle(lambda: False))), asyncio.run(play(LoopThrottle(lambda: True)))
+    assert len(crowded) > len(free)
+
+
+def test_errors_and_cancelled_callers() -> None:
+    async def run() -> None:
+        throttle, ran = LoopThrottle(lambda: False), []
+        first = asyncio.create_task(throttle.run(compute))
+        failing = asyncio.create_task(throttle.run(lambda: 1 // 0))
+        gone = asyncio.create_task(throttle.run(lambda: ran.append("gone")))
+        last = asyncio.create_task(throttle.run(lambda: "last"))
+        await asyncio.sleep(0)  # all wait but the first
+        gone.cancel()
+        assert await last == "last"
+        assert first.done()
+        with pytest.raises(ZeroDivisionError):
+            await failing
+        assert ran == []
+        assert throttle.waiting == 0
+
+    asyncio.run(run())

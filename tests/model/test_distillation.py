@@ -33,16 +33,16 @@ def teachers(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     for k in range(2):
         result = run("model.train", *TEACHER, "--set", f"left_out=[{k},2]", "--data", tree, "--out", root / str(k))
         assert result.returncode == 0, result.stderr
-        assert "python -m model.train.soft_labels" in result.stdout
+        assert "python -m model.train.distillation" in result.stdout
     return [root / "0", root / "1"]
 
 
 @pytest.fixture(scope="module")
 def soft_labels(tree: Path, teachers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("labels") / "soft.safetensors"
-    result = run("model.train.soft_labels", *teachers, "--data", tree, "--out", file)
+    result = run("model.train.distillation", *teachers, "--data", tree, "--out", file)
     assert result.returncode == 0, result.stderr
-    (right,) = re.findall(r"right about ([\d.]+) % of the training pictures", result.stdout)
+    (right,) = re.findall(r"([\d.]+) % of the training pictures are labelled correctly", result.stdout)
     assert float(right) > 85  # of pictures that the teachers have not trained on
     return file
 
@@ -70,8 +70,8 @@ def test_missing_or_wrong_soft_labels_are_one_clear_line(tree: Path, soft_labels
 
 def test_teachers_must_be_finished_and_cover_all_pictures(tree: Path, teachers: list[Path], tmp_path: Path) -> None:
     out = ("--data", tree, "--out", tmp_path / "soft.safetensors")
-    assert "left_out" in failure("model.train.soft_labels", teachers[0], *out)
-    assert "holds no run" in failure("model.train.soft_labels", tmp_path, *out)
+    assert "left_out" in failure("model.train.distillation", teachers[0], *out)
+    assert "holds no run" in failure("model.train.distillation", tmp_path, *out)
 
 
 def failure(module: str, *arguments: object) -> str:

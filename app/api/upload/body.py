@@ -46,7 +46,7 @@ async def _receive(request: Request, limit: int) -> list[bytes]:
             raise ClientDisconnect
         chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
-        if size <= limit:
+        if chunk and size <= limit:
             chunks.append(chunk)
             request.state.uploads.reserve(request.scope, len(chunk))
         elif size > 2 * limit:

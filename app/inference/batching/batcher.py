@@ -27,7 +27,7 @@ class Batcher(Generic[Result]):
 
     `ahead` is the number of further threads, which take full batches while all lanes are busy, so that the engine does
     not pause between batches. `arriving` counts pictures that are about to be submitted: a small batch waits for them,
-    one or two iterations of the event loop. `recover` is called in an engine thread after a batch without any result,
+    a few iterations of the event loop. `recover` is called in an engine thread after a batch without any result,
     and while the engine is unhealthy; it returns whether the engine works.
 
     All methods are called in the event loop that `start` was called in.

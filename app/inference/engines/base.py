@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     It is built as Class(checkpoint, device), where device is auto, cpu or cuda, and raises StartError if it cannot run.
     On a device with its own memory it may also have `memory() -> DeviceMemory`, which any thread may call. If it
-    computes larger batches in parts, one after the other, it may have their size as `max_batch`.
+    computes larger batches in parts, one after the other, `max_batch` may say how many pictures a part has.
     """
 
     name: str

@@ -14,8 +14,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """The batch sizes to choose from."""
 
 FIRST_SIZE = 16
-"""This size is measured first. Larger ones follow while their rate is better and they are quick. Smaller ones follow if
-it takes too long."""
+"""This size is measured first, or the largest that the engine computes in one piece. Larger ones follow while their
+rate is better and they are quick. Smaller ones follow if it takes too long."""
 
 MAX_BATCH_SECONDS = 0.125
 """A batch that takes longer with all lanes busy is not chosen, whatever its rate is."""
@@ -33,14 +33,14 @@ MIN_RUNS, MAX_RUNS, ENOUGH_SECONDS = 2, 4, 0.03
 def warm_up(engine: Engine, pixels: NDArray[np.uint8]) -> dict[int, float]:
     """Measures batches of `pixels` [k,96,96], repeated. Returns seconds per batch by batch size."""
     engine(pixels[:1])
-    count, first = lanes(engine), BATCH_SIZES.index(FIRST_SIZE)
-    seconds = {FIRST_SIZE: seconds_per_batch(engine, pixels, FIRST_SIZE)}
-    for smaller, size in pairwise(BATCH_SIZES[first:]):
-        no_faster = size > max_batch(engine) or useful_batch_size(seconds) < smaller
-        if no_faster or count * seconds[smaller] > QUICK_BATCH_SECONDS:
+    sizes = [size for size in BATCH_SIZES if size <= max_batch(engine)] or [1]
+    count, first = lanes(engine), min(FIRST_SIZE, sizes[-1])
+    seconds = {first: seconds_per_batch(engine, pixels, first)}
+    for smaller, size in pairwise(sizes[sizes.index(first) :]):
+        if useful_batch_size(seconds) < smaller or count * seconds[smaller] > QUICK_BATCH_SECONDS:
             break
         seconds[size] = seconds_per_batch(engine, pixels, size)
-    for larger, size in pairwise(BATCH_SIZES[first::-1]):
+    for larger, size in pairwise(sizes[sizes.index(first) :: -1]):
         if count * seconds[larger] <= MAX_BATCH_SECONDS:
             break
         taken = seconds_per_batch(engine, pixels, size)

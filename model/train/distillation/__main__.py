@@ -1,12 +1,12 @@
 """Knowledge distillation, step 2 of 3: labels each training picture with the answers of teachers that have not seen it.
 
     for k in 0 1 2; do python -m model.train --recipe teacher --set "left_out=[$k,3]" --out runs/teacher-$k; done
-    python -m model.train.soft_labels runs/teacher-0 runs/teacher-1 runs/teacher-2 --out runs/soft-labels.safetensors
+    python -m model.train.distillation runs/teacher-0 runs/teacher-1 runs/teacher-2 --out runs/soft-labels.safetensors
     python -m model.train --recipe distil --soft-labels runs/soft-labels.safetensors \\
       --start-from model/weights/googlenet.safetensors
 
-A teacher labels only the pictures that it has not trained on (recipe value left_out), because it repeats the labels of
-those it has. Each picture's logits are the mean over its mirror image and shifts by one pixel.
+On pictures that it was trained on, a teacher only repeats their labels. So it labels the others (left_out).
+Each picture's logits are the mean over its mirror image and shifts by one pixel.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model import data
 from model.data import DataError, Dataset, Split
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         dataset = data.load(arguments.data)
         soft_labels, validation = label(arguments.runs, dataset)
@@ -43,10 +45,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     soft_labels.save(arguments.out)
+    together = 100 * _accuracy(validation, dataset.validation)
     print(
-        f"{arguments.out}: {len(soft_labels.teachers)} teachers, right about "
-        f"{100 * _accuracy(soft_labels.logits, dataset.train):.2f} % of the training pictures, together about "
-        f"{100 * _accuracy(validation, dataset.validation):.2f} % of the validation pictures"
+        f"{arguments.out}: {100 * _accuracy(soft_labels.logits, dataset.train):.2f} % of the training pictures are "
+        f"labelled correctly by teachers that have not seen them; {together:.2f} % "
+        f"of the validation pictures by all {len(soft_labels.teachers)} together"
     )
     return 0
 
@@ -60,29 +63,30 @@ def label(runs: list[Path], dataset: Dataset) -> tuple[SoftLabels, Tensor]:
     train, validation = dataset.train.to(device), dataset.validation.to(device)
     sums = torch.zeros(len(train), len(dataset.classes), device=device)
     counts = torch.zeros(len(train), 1, device=device)
-    judged, teachers = [], []
+    validation_logits, teachers = [], []
     for path in runs:
         trainer = _finished(RunFolder(path), dataset, device)
         network = trainer.finished_network()
-        unseen = torch.ones(len(train), dtype=torch.bool)
-        if trainer.recipe.left_out:
-            unseen = left_out(len(train), trainer.recipe.left_out)
-        unseen = unseen.to(device)
+        if trainer.recipe.left_out is None:
+            raise DataError(f"{path} has trained on all pictures: a teacher needs left_out")
+        unseen = left_out(len(train), trainer.recipe.left_out).to(device)
         sums[unseen] += _mean_logits(trainer, network, train.pixels[unseen])
         counts[unseen] += 1
-        judged.append(_mean_logits(trainer, network, validation.pixels))
+        validation_logits.append(_mean_logits(trainer, network, validation.pixels))
         teachers.append(trainer.progress.provenance)
     if not counts.all():
         raise DataError("some training pictures are left to no teacher: the values of left_out must cover them all")
-    return SoftLabels((sums / counts).cpu(), teachers), torch.stack(judged).mean(0).cpu()
+    return SoftLabels((sums / counts).cpu(), teachers), torch.stack(validation_logits).mean(0).cpu()
 
 
 def _finished(folder: RunFolder, dataset: Dataset, device: torch.device) -> Trainer:
     if not folder.has_state():
         raise DataError(f"{folder.path} holds no run")
     provenance = folder.progress().provenance
+    if provenance["data"] != dataset.checksums:
+        raise DataError(f"{folder.path} was trained on other data")
     trainer = Trainer(Recipe(**provenance["recipe"]), dataset, provenance["seed"], device, folder)
-    trainer.resume()
+    trainer.restore(folder.progress())
     if trainer.progress.epoch < trainer.recipe.epochs:
         raise DataError(f"{folder.path} is not finished: go on with it (python -m model.train --resume)")
     return trainer
@@ -94,11 +98,18 @@ def _mean_logits(trainer: Trainer, network: nn.Module, pixels: Tensor) -> Tensor
     side = trainer.recipe.resolution(trainer.recipe.epochs - 1)
     rows = []
     for batch in torch.split(pixels, BATCH_SIZE):
-        views = [view for dy, dx in SHIFTS for view in _with_mirror_image(batch.roll((dy, dx), (1, 2)))]
+        views = [view for shift in SHIFTS for view in _with_mirror_image(_moved(batch, *shift))]
         with autocast(trainer.device):
             logits = [network(trainer.network_input(scaled(view), side)) for view in views]
         rows.append(torch.stack(logits).float().mean(0))
     return torch.cat(rows)
+
+
+def _moved(pixels: Tensor, dy: int, dx: int) -> Tensor:
+    """Moves the pictures down and to the right by whole pixels, and fills the gap with black."""
+    height, width = pixels.shape[1:]
+    padded = functional.pad(pixels, (1, 1, 1, 1))
+    return padded[:, 1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
 
 
 def _with_mirror_image(pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """Wide residual network (Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016): a teacher for distillation.
 
-It works on the data set's own 28×28 pixels, so a picture costs half of what it costs in GoogLeNet at 96×96. It is
-never served.
+It works at 28×28, the size of the data set's pictures. It is never served.
 """
 
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ class WideResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, each after batch norm and ReLU, added to their input."""
+    """Two 3×3 convolutions, each after batch norm and ReLU, added to the input, if need be by a 1×1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
