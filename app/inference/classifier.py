@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, ServiceError
-from app.images.decode import decode_and_preprocess, open_picture
+from app.images.decode import Picture, decode_and_preprocess, open_picture
 from app.images.memory_budget import DecodeBudget
 from app.inference.admission import AdmissionControl
 from app.inference.batching.batcher import Batcher
@@ -53,9 +53,10 @@ ENGINE_SHARE = 0.5
 
 
 class Prepared(NamedTuple):
-    """A preprocessed picture, and the seconds that decoding and preprocessing took."""
+    """A preprocessed picture, time.monotonic() when its decoding began, and how long it took with preprocessing."""
 
     preprocessed: Preprocessed
+    started: float
     seconds: float
 
 
@@ -168,28 +169,29 @@ class Classifier:
         self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared:
         """bytes → decoded and preprocessed picture: a tiny one in the event loop if `inline`, others in a thread."""
-        timed = None
+        prepared: Prepared | Picture | bytes = data
         if inline and len(data) <= MAX_INLINE_BYTES:
-            timed = await self._inline_decodes.run(lambda: self._prepare_tiny(data, mode, background))
-        if timed is None:
+            prepared = await self._inline_decodes.run(lambda: self._prepare_tiny(data, mode, background))
+        if not isinstance(prepared, Prepared):
             loop, started = asyncio.get_running_loop(), time.monotonic()
             try:
                 async with asyncio.timeout_at(loop.time() + deadline - started):
-                    preprocessed = await loop.run_in_executor(self._decoders, self._prepare_any, data, mode, background)
+                    preprocessed = await loop.run_in_executor(
+                        self._decoders, self._prepare_any, prepared, mode, background
+                    )
             except TimeoutError:
                 raise DeadlinePassed("the picture was not decoded in time") from None
-            timed = preprocessed, started, time.monotonic()
-        preprocessed, started, ended = timed
-        self.metrics.decoded(ended - started)
+            prepared = Prepared(preprocessed, started, time.monotonic() - started)
+        self.metrics.decoded(prepared.seconds)
         if self.tracer is not None:
-            self.tracer.decoded(started, ended)
-        return Prepared(preprocessed, ended - started)
+            self.tracer.decoded(prepared.started, prepared.started + prepared.seconds)
+        return prepared
 
     async def _prepare_or_error(
         self, data: bytes | Preprocessed, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
     ) -> Prepared | ServiceError:
         if isinstance(data, Preprocessed):
-            return Prepared(data, 0.0)
+            return Prepared(data, 0.0, 0.0)
         try:
             return await self._prepare(data, mode, background, deadline, inline)
         except ServiceError as error:
@@ -207,18 +209,16 @@ class Classifier:
                 raise entry
         return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
 
-    def _prepare_tiny(
-        self, data: bytes, mode: Mode, background: BackgroundOption
-    ) -> tuple[Preprocessed, float, float] | None:
-        """With time.monotonic() at start and end. None for a picture that is not tiny."""
+    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Prepared | Picture:
+        """A picture that is not tiny is only opened."""
         started = time.monotonic()
         picture = open_picture(data, self.settings.max_pixels)
         if not picture.is_tiny:
-            return None
-        return decode_and_preprocess(picture, mode, background), started, time.monotonic()
+            return picture
+        return Prepared(decode_and_preprocess(picture, mode, background), started, time.monotonic() - started)
 
-    def _prepare_any(self, data: bytes, mode: Mode, background: BackgroundOption) -> Preprocessed:
-        picture = open_picture(data, self.settings.max_pixels)
+    def _prepare_any(self, data: bytes | Picture, mode: Mode, background: BackgroundOption) -> Preprocessed:
+        picture = data if isinstance(data, Picture) else open_picture(data, self.settings.max_pixels)
         with self._decode_budget.reserve(picture.budget_share):
             return decode_and_preprocess(picture, mode, background)
 
