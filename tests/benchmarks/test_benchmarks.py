@@ -53,6 +53,23 @@ def test_the_path_is_measured_by_stage(needs: Callable[[bool, str], None]) -> No
         assert re.search(rf"^{re.escape(stage)} +\d+ µs$", printed, re.MULTILINE), stage
 
 
+def test_commits_are_compared(needs: Callable[[bool, str], None]) -> None:
+    needs(shutil.which("wrk") is not None, "wrk")
+    arguments = [".", "--rounds", "1", "--seconds", "1", "--no-load"]
+    command = [sys.executable, "-m", "benchmarks.commits", *arguments]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "| | . |" in printed
+    assert re.search(r"^\| 64 clients: req/s \| \d+ \(\d+–\d+\) \|$", printed, re.MULTILINE)
+
+
+def test_grpc_is_compared_with_http_and_the_engine(needs: Callable[[bool, str], None]) -> None:
+    needs(shutil.which("wrk") is not None and shutil.which("h2load") is not None, "wrk and h2load")
+    command = [sys.executable, "-m", "benchmarks.grpc_calls", "--rounds", "1", "--seconds", "1"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (last,) = re.findall(r"^gRPC ÷ HTTP = ([\d.]+)%; gRPC tensors ÷ engine alone = ([\d.]+)%$", printed, re.MULTILINE)
+    assert all(float(share) > 10 for share in last)
+
+
 @pytest.mark.parametrize("hidden", ["", HIDDEN])
 def test_the_engines_run_alone(hidden: str, tmp_path: Path) -> None:
     arguments = ["--batch", "1,2", "--seconds", "0.1", "--no-accuracy", "--out", str(tmp_path / "engines.json")]
