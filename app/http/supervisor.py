@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
 from app.http.server import Server
-from app.http.sighup import block_sighup, unblock_sighup
 from app.logs import configure
 from app.settings import Settings
 
@@ -33,7 +32,7 @@ HEARTBEAT_TIMEOUT = 10.0
 KILL_DELAY = 5.0
 """Seconds after the drain limit, or after a second signal, at which workers are killed that have not ended."""
 
-IGNORED = ("SIGQUIT", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
+IGNORED = (signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)
 """Signals whose default action would end or stop the supervisor."""
 
 
@@ -51,9 +50,9 @@ class Worker:
         """Time since the last heartbeat, once it is ready."""
         self.restart_at: float | None = None
         """time.monotonic() at which a new worker replaces this one, which has ended."""
-        block_sighup()  # inherited: a SIGHUP stays pending until the worker can reload
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited: pending until the worker can reload
         self._process.start()
-        unblock_sighup()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     @property
     def pid(self) -> int | None:
@@ -109,9 +108,8 @@ class Supervisor:
         """time.monotonic() at which workers are killed that have not ended; None before they are stopped."""
         self._served = False
         self._signals: list[int] = []
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", *IGNORED):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda number, _: self._signals.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *IGNORED):
+            signal.signal(number, lambda number, _: self._signals.append(number))
 
     def run(self) -> int:
         """Returns when all workers have ended: 0, or 1 if none ever started."""
@@ -137,7 +135,7 @@ class Supervisor:
             number = self._signals.pop(0)
             if number in (signal.SIGINT, signal.SIGTERM):
                 self._stop(number)
-            elif number == getattr(signal, "SIGHUP", None):
+            elif number == signal.SIGHUP:
                 for worker in self._workers:
                     worker.signal(number)
 
