@@ -15,7 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from app.api.service import Service
-from app.api.upload.json_body import INLINE_BYTES
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
 from app.errors import QueueFull, ServiceError, UnknownModel
@@ -89,10 +88,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         reservation: dict[str, Any] = {}
         try:
             self._uploads.reserve(reservation, size)
-            if size <= INLINE_BYTES:
-                infer_request = parse_request(request, settings.queue_size)
-            else:
-                infer_request = await self._uploads.parse_large(parse_request, request, settings.queue_size)
+            infer_request = await self._uploads.parse(size, parse_request, request, settings.queue_size)
             scores = await score_with_one_version(classifier, infer_request.tensors)
         finally:
             self._uploads.release(reservation)

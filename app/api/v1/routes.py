@@ -12,7 +12,7 @@ from app.api.openapi import model_routes, protocol_errors
 from app.api.predict import check_top_k, prediction_fields
 from app.api.service import ANY_VERSION, Service
 from app.api.upload.body import read_body
-from app.api.upload.json_body import INLINE_BYTES
+from app.api.upload.memory_budget import UploadBudget
 from app.api.upload.pictures import TEXT_SCALE
 from app.api.v1.instances import KEY, Instance, parse_predict_request
 from app.api.v1.openapi import PREDICT_BODY, PREDICTIONS
@@ -71,12 +71,8 @@ async def _read_instances(request: Request, service: Service) -> tuple[list[Inst
     settings = service.settings
     limit = int(settings.max_upload_bytes * TEXT_SCALE)
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
-    if len(body) <= INLINE_BYTES:
-        return parse_predict_request(body, request, settings.max_upload_bytes)
-    parsed: tuple[list[Instance], schemas.Options] = await request.state.uploads.parse_large(
-        parse_predict_request, body, request, settings.max_upload_bytes
-    )
-    return parsed
+    uploads: UploadBudget = request.state.uploads
+    return await uploads.parse(len(body), parse_predict_request, body, request, settings.max_upload_bytes)
 
 
 def _prediction_or_raise(index: int, result: Prediction | ServiceError) -> Prediction:

@@ -116,7 +116,5 @@ async def _read_infer_request(request: Request, settings: Settings) -> InferRequ
     body = bytearray().join(chunks)  # not bytes: the engines need memory that they could write to
     header_length = request.headers.get(HEADER_LENGTH)
     json_bytes = int(header_length[:12]) if header_length and header_length.isdecimal() else len(body)
-    if json_bytes <= INLINE_BYTES:
-        return parse_infer_request(body, header_length, settings.queue_size)
     uploads: UploadBudget = request.state.uploads
-    return await uploads.parse_large(parse_infer_request, body, header_length, settings.queue_size)
+    return await uploads.parse(json_bytes, parse_infer_request, body, header_length, settings.queue_size)
