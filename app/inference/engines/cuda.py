@@ -137,7 +137,7 @@ class CudaEngine:
 
     def largest_batch(self) -> FixedBatch:
         """The FixedBatch of the largest size in use."""
-        return self._buckets.batch(self._buckets.largest)
+        return self._buckets.batch(self._buckets.largest, lane=0)
 
 
 def build_buckets(
