@@ -16,6 +16,7 @@ from app.api.upload.memory_budget import UploadBudget
 from app.api.upload.pictures import TEXT_SCALE
 from app.api.v1.instances import KEY, Instance, parse_predict_request
 from app.api.v1.openapi import PREDICT_BODY, PREDICTIONS
+from app.asgi import LOG_FIELDS
 from app.errors import NotReady, ServiceError
 from app.inference.classifier import Prediction
 
@@ -35,7 +36,7 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
     pictures = [instance.picture for instance in instances]
     with cancel_on_disconnect(request):
         results = await classifier.classify_many(pictures, options.mode, options.background, options.rotation)
-    request.scope["log_fields"] = {"pictures": len(results)}
+    request.scope[LOG_FIELDS] = {"pictures": len(results)}
     entries: list[dict[str, Any]] = []
     for i, (instance, result) in enumerate(zip(instances, results, strict=True)):
         prediction = _prediction_or_raise(i, result)
