@@ -22,18 +22,8 @@ FILE = {"type": "string", "format": "binary"}
 TEXT = {"type": "string", "description": "A picture's file in base64, or as a data: URL"}
 OPTIONS = Options.model_json_schema()["properties"]
 
-PICTURE_TYPES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/avif",
-    "image/heic",
-    "image/heif",
-    "image/gif",
-    "image/bmp",
-    "image/tiff",
-    "application/octet-stream",
-)
+IMAGE_TYPES = ("png", "jpeg", "webp", "avif", "heic", "heif", "gif", "bmp", "tiff")
+PICTURE_TYPES = (*(f"image/{name}" for name in IMAGE_TYPES), "application/octet-stream")
 """Content types of a body that is one picture."""
 
 NOTES = (
