@@ -62,10 +62,9 @@ class CsvWriter(Writer):
         self._writer.writerow((*COLUMNS, *classes))
 
     def write(self, rows: Iterable[Row]) -> None:
-        self._writer.writerows(
-            [_csv_value(value) for value in (*(getattr(row, name) for name in COLUMNS), *row.probabilities)]
-            for row in rows
-        )
+        for row in rows:
+            values = (*(getattr(row, name) for name in COLUMNS), *row.probabilities)
+            self._writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
 
 
 class JsonWriter(Writer):
@@ -137,10 +136,6 @@ def _remarks(row: Row) -> str:
     uncertain = "background hard to tell" if row.certain is False else None
     outlier = "perhaps no garment" if row.out_of_distribution else None
     return row.error or ", ".join(filter(None, (outlier, uncertain)))
-
-
-def _csv_value(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _count(number: int, noun: str) -> str:
