@@ -7,6 +7,7 @@ and open files as `process_…`. Workers do not: they share memory pages, so a s
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -41,55 +42,49 @@ class Metrics:
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
         """Gives the labels of the current request's trace, for histograms. app.tracing sets it."""
         ProcessCollector(registry=self._registry)
-        self._create_request_metrics()
-        self._create_engine_metrics()
-        self._create_device_metrics()
+        counter = partial(Counter, namespace="googlenet", registry=self._registry)
+        histogram = partial(Histogram, namespace="googlenet", registry=self._registry)
+        gauge = partial(Gauge, namespace="googlenet", registry=self._registry, multiprocess_mode="livesum")
 
-    def _create_request_metrics(self) -> None:
-        labels = ["route", "status"]
         self._requests: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._request_count = self._counter("googlenet_http_requests", "Requests answered.", labels)
-        name = "googlenet_http_request_duration_seconds"
-        self._request_time = self._histogram(
-            name, "Time from a request's headers to the end of its response.", DURATION_BUCKETS, labels
-        )
-        self._predictions = self._counter("googlenet_predictions", "Answers by class.", ["label"])
-        name = "googlenet_prediction_confidence_ratio"
-        self._confidence = self._histogram(name, "Probability of the class that was answered.", CONFIDENCE_BUCKETS)
-        self._out_of_distribution = self._counter("googlenet_out_of_distribution", "Answers flagged as no garment.")
-        self._dropped = self._counter("googlenet_pictures_dropped", "Pictures without an answer.", ["reason"])
+        labels = ["route", "status"]
+        self._request_count = counter("http_requests", "Requests answered.", labels)
+        text = "Time from a request's headers to the end of its response."
+        self._request_time = histogram("http_request_duration_seconds", text, labels, buckets=DURATION_BUCKETS)
+        self._predictions = counter("predictions", "Answers by class.", ["label"])
+        text = "Probability of the class that was answered."
+        self._confidence = histogram("prediction_confidence_ratio", text, buckets=CONFIDENCE_BUCKETS)
+        self._out_of_distribution = counter("out_of_distribution", "Answers flagged as no garment.")
+        self._dropped = counter("pictures_dropped", "Pictures without an answer.", ["reason"])
         self._children = {name: self._dropped.labels(name) for name in DROP_REASONS}
         """By reason or by class: looking a label up for each picture would cost more."""
 
-    def _create_engine_metrics(self) -> None:
-        name = "googlenet_decode_duration_seconds"
-        self._decode_time = self._histogram(name, "Time to decode and preprocess one picture.", DURATION_BUCKETS)
-        name = "googlenet_queue_duration_seconds"
-        self._queue_time = self._histogram(name, "Time that one picture waited for the engine.", DURATION_BUCKETS)
-        name = "googlenet_inference_duration_seconds"
-        self._inference_time = self._histogram(name, "The engine's time for one batch.", DURATION_BUCKETS)
-        self._batch_size = self._histogram("googlenet_batch_pictures", "Pictures in one batch.", BATCH_SIZE_BUCKETS)
-        self.batch_splits = self._counter(
-            "googlenet_batch_splits", "Batches that were halved because device memory was too small."
-        )
+        text = "Time to decode and preprocess one picture."
+        self._decode_time = histogram("decode_duration_seconds", text, buckets=DURATION_BUCKETS)
+        text = "Time that one picture waited for the engine."
+        self._queue_time = histogram("queue_duration_seconds", text, buckets=DURATION_BUCKETS)
+        text = "The engine's time for one batch."
+        self._inference_time = histogram("inference_duration_seconds", text, buckets=DURATION_BUCKETS)
+        self._batch_size = histogram("batch_pictures", "Pictures in one batch.", buckets=BATCH_SIZE_BUCKETS)
+        text = "Batches that were halved because device memory was too small."
+        self.batch_splits = counter("batch_splits", text)
         text = "Engines replaced because they had died or answered wrongly; attempts that failed do not count."
-        self.engine_restarts = self._counter("googlenet_engine_restarts", text)
-        self.queue = self._gauge("googlenet_queue_pictures", "Pictures waiting for the engine.")
-        self.queue_limit = self._gauge("googlenet_queue_limit_pictures", "Pictures that may be in progress at once.")
-        name = "googlenet_last_inference_timestamp_seconds"
-        self._last_inference = self._gauge(name, "Time at which the last batch was finished.", mode="livemax")
+        self.engine_restarts = counter("engine_restarts", text)
+        self.queue = gauge("queue_pictures", "Pictures waiting for the engine.")
+        self.queue_limit = gauge("queue_limit_pictures", "Pictures that may be in progress at once.")
+        text = "Time at which the last batch was finished."
+        self._last_inference = gauge("last_inference_timestamp_seconds", text, multiprocess_mode="livemax")
         labels = ["name", "version", "engine", "device", "precision"]
         text = "1 for the network in use, 0 for earlier ones."
-        self._model = self._gauge("googlenet_model_info", text, labels, mode="livemax")
+        self._model = gauge("model_info", text, labels, multiprocess_mode="livemax")
         self._current_model: Gauge | None = None
 
-    def _create_device_metrics(self) -> None:
-        name, text = "googlenet_device_memory_allocated_bytes", "GPU memory that the engines have reserved."
-        self._memory_allocated = self._gauge(name, text, ["device"])
-        name, text = "googlenet_device_memory_used_bytes", "GPU memory in use by all processes."
-        self._memory_used = self._gauge(name, text, ["device"], mode="livemax")
-        name, text = "googlenet_device_memory_limit_bytes", "Total GPU memory."
-        self._memory_limit = self._gauge(name, text, ["device"], mode="livemax")
+        text = "GPU memory that the engines have reserved."
+        self._memory_allocated = gauge("device_memory_allocated_bytes", text, ["device"])
+        text = "GPU memory in use by all processes."
+        self._memory_used = gauge("device_memory_used_bytes", text, ["device"], multiprocess_mode="livemax")
+        text = "Total GPU memory."
+        self._memory_limit = gauge("device_memory_limit_bytes", text, ["device"], multiprocess_mode="livemax")
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts an answered request. `seconds`: from its headers to the end of its response."""
@@ -166,17 +161,6 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
-
-    def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
-        return Counter(name, text, labels or [], registry=self._registry)
-
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None
-    ) -> Histogram:
-        return Histogram(name, text, labels or [], buckets=buckets, registry=self._registry)
-
-    def _gauge(self, name: str, text: str, labels: list[str] | None = None, mode: str = "livesum") -> Gauge:
-        return Gauge(name, text, labels or [], multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
 
 
 def remove_dead_workers() -> None:

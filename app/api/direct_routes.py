@@ -3,8 +3,6 @@
 Those two cost as much CPU time as decoding a small picture. FastAPI still documents the routes like any other.
 """
 
-from inspect import isawaitable
-
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,6 +49,5 @@ async def _error_response(request: Request, error: Exception) -> Response:
     handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
     if handler is None:
         raise error
-    result = handler(request, error)
-    response: Response = await result if isawaitable(result) else result
+    response: Response = await handler(request, error)  # all are async (app.api.problems)
     return response

@@ -5,8 +5,9 @@ documented, because it is always a bug.
 """
 
 import warnings
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -15,26 +16,14 @@ from app.api.schemas import Options
 from app.settings import MAX_PICTURES
 
 Responses = dict[int | str, dict[str, Any]]
-
-Arguments = dict[str, Any]
-"""Keyword arguments of a route's decorator."""
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 FILE = {"type": "string", "format": "binary"}
 TEXT = {"type": "string", "description": "A picture's file in base64, or as a data: URL"}
 OPTIONS = Options.model_json_schema()["properties"]
 
-PICTURE_TYPES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/avif",
-    "image/heic",
-    "image/heif",
-    "image/gif",
-    "image/bmp",
-    "image/tiff",
-    "application/octet-stream",
-)
+IMAGE_TYPES = ("png", "jpeg", "webp", "avif", "heic", "heif", "gif", "bmp", "tiff")
+PICTURE_TYPES = (*(f"image/{name}" for name in IMAGE_TYPES), "application/octet-stream")
 """Content types of a body that is one picture."""
 
 NOTES = (
@@ -67,7 +56,26 @@ def _path_parameter(name: str, description: str) -> dict[str, Any]:
 
 
 MODEL_NAME = _path_parameter("name", "The model's name, as in /health")
-MODEL_VERSION_PARAMETER = _path_parameter("version", "The first digits of the checkpoint's SHA-256, or 1")
+MODEL_VERSION = _path_parameter("version", "The first digits of the checkpoint's SHA-256, or 1")
+MODEL_PATHS = {"/models/{name}/versions/{version}": [MODEL_NAME, MODEL_VERSION], "/models/{name}": [MODEL_NAME]}
+
+
+def model_routes(
+    router: APIRouter, method: str, path: str, summary: str, responses: Responses, body: dict[str, Any] | None = None
+) -> Callable[[Handler], Handler]:
+    """Decorates the handler of two routes under /v1 or /v2: `path` after a model's name, and after its version."""
+
+    def add_routes(handler: Handler) -> Handler:
+        for prefix, parameters in MODEL_PATHS.items():
+            extra = {"parameters": parameters, **({"requestBody": body} if body else {})}
+            route = router.api_route(
+                prefix + path, methods=[method], summary=summary, responses=responses, openapi_extra=extra
+            )
+            route(handler)
+        return handler
+
+    return add_routes
+
 
 ONE_PIXEL_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 """A picture for examples, in base64."""

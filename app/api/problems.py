@@ -31,9 +31,9 @@ def add_exception_handlers(app: FastAPI) -> None:
 
     They are async because Starlette would run others in a thread.
     """
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
+    app.exception_handler(ServiceError)(_service_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(HTTPException)(_http_exception)
 
 
 def internal_error_response(scope: Scope) -> Response:
@@ -47,20 +47,17 @@ def error_response(scope: Scope, error: ServiceError) -> Response:
     return _response(scope, problem(error), error.headers)
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)
+async def _service_error(request: Request, error: ServiceError) -> Response:
     return error_response(request.scope, error)
 
 
-async def _validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     details = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
     return error_response(request.scope, InvalidParameter(details))
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: HTTPException) -> Response:
     """404 and 405 from the routing."""
-    assert isinstance(error, HTTPException)
     status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     code = status.name.lower().replace("_", "-")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:

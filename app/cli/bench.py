@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.client import AsyncClient
+from app.client.encoding import encode
 from app.errors import ServiceError
 from app.inference.engines.base import Engine
 from app.inference.engines.batch_size import BATCH_SIZES, seconds_per_batch, useful_batch_size, warm_up
@@ -74,9 +74,5 @@ async def _load(url: str, api_key: str | None, seconds: float, concurrency: int)
 
 def _pictures() -> list[bytes]:
     """The shipped checkpoint's golden pictures as PNG files."""
-    files = []
-    for pixels in Checkpoint.load(SHIPPED).golden.pixels:
-        file = BytesIO()
-        Image.fromarray(pixels).resize((PICTURE_SIDE, PICTURE_SIDE)).save(file, "PNG")
-        files.append(file.getvalue())
-    return files
+    images = (Image.fromarray(pixels) for pixels in Checkpoint.load(SHIPPED).golden.pixels)
+    return [encode(image.resize((PICTURE_SIDE, PICTURE_SIDE))) for image in images]

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from app.cli.input_files import STDIN, read_stdin
-from app.cli.output import Row
+from app.cli.output import COLUMNS, Row
 from app.client import Client, Picture, PredictOptions, Result
 from app.errors import ServiceError
 
@@ -30,16 +30,8 @@ def classify_by_server(
 def _row(path: str, result: Result, probabilities: bool) -> Row:
     if isinstance(result, ServiceError):
         return Row(path, error=f"{result.code}: {result.detail}")
-    return Row(
-        path,
-        label=result.label,
-        class_id=result.class_id,
-        confidence=result.confidence,
-        out_of_distribution=result.out_of_distribution,
-        ood_score=result.ood_score,
-        mode=result.preprocessing.mode,
-        inverted=result.preprocessing.inverted,
-        certain=result.preprocessing.certain,
-        rotation=result.preprocessing.rotation,
-        probabilities=tuple(result.probabilities.values()) if probabilities else (),
-    )
+    values: dict[str, Any] = {"path": path, "error": None, **dict(result), **dict(result.preprocessing)}
+    row = Row(**{name: values[name] for name in COLUMNS})
+    if probabilities:
+        row.probabilities = tuple(result.probabilities.values())
+    return row

@@ -13,7 +13,7 @@ from app.cli.classify_local import ClassifyOptions, classify_files, start_decode
 from app.cli.classify_remote import classify_by_server
 from app.cli.info import describe
 from app.cli.input_files import find_files
-from app.cli.output import make_writer, write_all
+from app.cli.output import WRITERS, write_all
 from app.cli.settings_options import set_environment, with_settings_options
 from app.client import Client
 from app.errors import ServiceError, StartError
@@ -67,12 +67,12 @@ def classify(
         raise typer.BadParameter("choose one of --csv and --json", param_hint="--csv, --json")
     if not (files := list(find_files(paths))):
         raise typer.BadParameter("no pictures found", param_hint=" ".join(paths))
-    output_format = "csv" if as_csv else "json" if as_json else "table"
+    writer = WRITERS["csv" if as_csv else "json" if as_json else "table"]
     if url is not None:
         with Client(url, api_key=api_key) as client:
             classes = client.health().model.classes if probabilities else []
             batches = classify_by_server(client, files, probabilities, mode=mode, background=background)
-            all_usable = write_all(batches, len(files), make_writer(output_format, classes))
+            all_usable = write_all(batches, len(files), writer(classes))
     else:
         decoders = start_decoders(files, device or Settings().device)
         settings, loaded, chosen_engine = _build_engine(engine, device, checkpoint)
@@ -80,7 +80,7 @@ def classify(
         options = ClassifyOptions(settings.max_pixels, probabilities, mode, background)
         classes = list(loaded.metadata.classes) if probabilities else []
         batches = classify_files(chosen_engine, loaded, files, options, decoders)
-        all_usable = write_all(batches, len(files), make_writer(output_format, classes))
+        all_usable = write_all(batches, len(files), writer(classes))
     raise typer.Exit(0 if all_usable else 1)
 
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,12 +39,79 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row) if field.name != "probabilities")
 
 
-class Writer(Protocol):
-    """Writes rows as they come, and what remains at the end."""
+class Writer:
+    """Writes rows to standard output as they come, and what remains at the end."""
 
-    def write(self, rows: Iterable[Row]) -> None: ...
+    def __init__(self, classes: Sequence[str]) -> None:
+        """`classes` are those whose probabilities are written, or empty."""
+        self.classes = classes
 
-    def finish(self) -> None: ...
+    def write(self, rows: Iterable[Row]) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        sys.stdout.flush()
+
+
+class CsvWriter(Writer):
+    """CSV as in RFC 4180, with a header. Booleans are true and false. The classes are the last columns."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(classes)
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        self._writer.writerow((*COLUMNS, *classes))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            values = (*(getattr(row, name) for name in COLUMNS), *row.probabilities)
+            self._writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+
+
+class JsonWriter(Writer):
+    """One JSON object per line, with the columns as keys. With classes, `probabilities` is an object."""
+
+    def write(self, rows: Iterable[Row]) -> None:
+        lines = []
+        for row in rows:
+            entry = {name: getattr(row, name) for name in COLUMNS}
+            if self.classes and row.probabilities:
+                entry["probabilities"] = dict(zip(self.classes, row.probabilities, strict=True))
+            lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
+        sys.stdout.writelines(lines)
+
+
+class TableWriter(Writer):
+    """A table for people: the first rows, the first errors beyond them, and the number of pictures of each label."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(classes)
+        self._rows: list[Row] = []
+        self._labels: Counter[str] = Counter()
+
+    def write(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if row.label is not None:
+                self._labels[row.label] += 1
+            if len(self._rows) < TABLE_ROWS or (row.error is not None and len(self._rows) < 2 * TABLE_ROWS):
+                self._rows.append(row)
+
+    def finish(self) -> None:
+        console = Console(file=sys.stdout)
+        table = Table("path", "label", "confidence", "remarks", *self.classes)
+        for row in self._rows:
+            confidence = "" if row.confidence is None else f"{100 * row.confidence:.1f} %"
+            table.add_row(
+                *(row.path, row.label or "", confidence, _remarks(row)), *(f"{p:.4f}" for p in row.probabilities)
+            )
+        console.print(table)
+        if sum(self._labels.values()) > TABLE_ROWS:
+            counts = Table("label", "pictures", title="all of them")
+            for label, count in self._labels.most_common():
+                counts.add_row(label, str(count))
+            console.print(counts)
+
+
+WRITERS: dict[str, type[Writer]] = {"csv": CsvWriter, "json": JsonWriter, "table": TableWriter}
 
 
 def write_all(batches: Iterable[list[Row]], total: int, writer: Writer) -> bool:
@@ -66,89 +132,10 @@ def write_all(batches: Iterable[list[Row]], total: int, writer: Writer) -> bool:
     return not errors
 
 
-def make_writer(kind: str, classes: Sequence[str]) -> Writer:
-    """Returns the writer for csv, json or table. `classes` are those whose probabilities it writes, or empty."""
-    if kind == "table":
-        return TableWriter(classes)
-    return CsvWriter(sys.stdout, classes) if kind == "csv" else JsonWriter(sys.stdout, classes)
-
-
-class CsvWriter:
-    """CSV as in RFC 4180, with a header. Booleans are true and false. The classes are the last columns."""
-
-    def __init__(self, file: TextIO, classes: Sequence[str]) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow((*COLUMNS, *classes))
-        self._file = file
-
-    def write(self, rows: Iterable[Row]) -> None:
-        self._writer.writerows(
-            [_csv_value(value) for value in (*(getattr(row, name) for name in COLUMNS), *row.probabilities)]
-            for row in rows
-        )
-
-    def finish(self) -> None:
-        self._file.flush()
-
-
-class JsonWriter:
-    """One JSON object per line, with the columns as keys. With classes, `probabilities` is an object."""
-
-    def __init__(self, file: TextIO, classes: Sequence[str]) -> None:
-        self._file, self._classes = file, classes
-
-    def write(self, rows: Iterable[Row]) -> None:
-        lines = []
-        for row in rows:
-            entry = {name: getattr(row, name) for name in COLUMNS}
-            if self._classes and row.probabilities:
-                entry["probabilities"] = dict(zip(self._classes, row.probabilities, strict=True))
-            lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
-        self._file.writelines(lines)
-
-    def finish(self) -> None:
-        self._file.flush()
-
-
-class TableWriter:
-    """A table for people: the first rows, the first errors beyond them, and the number of pictures of each label."""
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._classes = classes
-        self._rows: list[Row] = []
-        self._labels: Counter[str] = Counter()
-
-    def write(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            if row.label is not None:
-                self._labels[row.label] += 1
-            if len(self._rows) < TABLE_ROWS or (row.error is not None and len(self._rows) < 2 * TABLE_ROWS):
-                self._rows.append(row)
-
-    def finish(self) -> None:
-        console = Console(file=sys.stdout)
-        table = Table("path", "label", "confidence", "remarks", *self._classes)
-        for row in self._rows:
-            confidence = "" if row.confidence is None else f"{100 * row.confidence:.1f} %"
-            table.add_row(
-                *(row.path, row.label or "", confidence, _remarks(row)), *(f"{p:.4f}" for p in row.probabilities)
-            )
-        console.print(table)
-        if sum(self._labels.values()) > TABLE_ROWS:
-            counts = Table("label", "pictures", title="all of them")
-            for label, count in self._labels.most_common():
-                counts.add_row(label, str(count))
-            console.print(counts)
-
-
 def _remarks(row: Row) -> str:
     uncertain = "background hard to tell" if row.certain is False else None
     outlier = "perhaps no garment" if row.out_of_distribution else None
     return row.error or ", ".join(filter(None, (outlier, uncertain)))
-
-
-def _csv_value(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _count(number: int, noun: str) -> str:

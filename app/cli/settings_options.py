@@ -18,20 +18,14 @@ def with_settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     A secret has no option: other users of the machine could read it in the list of processes.
     """
-
-    def call(**options: str | None) -> Any:
-        return command(**options)
-
-    call.__doc__ = command.__doc__
-    call.__name__ = command.__name__
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_option(name, field), annotation=str | None)
         for name, field in Settings.model_fields.items()
         if SecretStr not in (field.annotation, *getattr(field.annotation, "__args__", ()))
     ]
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
 def set_environment(**options: str | Path | None) -> None:

@@ -15,10 +15,12 @@ from grpc import StatusCode
 from app import errors
 from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
+from app.asgi import CLIENT_DISCONNECTED, LOG_FIELDS
 from app.errors import BodyTooSlow, EmptyBody, NotReady, ServiceError, Unauthorized
 from app.grpc.messages import decode
 from app.middleware.api_keys import ApiKeys
 from app.middleware.request_log import RequestLog
+from app.middleware.request_monitor import CLIENT_CLOSED_REQUEST
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +61,6 @@ IDLE_GRACE = 1.0
 QUIET_TIME, POLL_INTERVAL = 0.2, 0.02
 """Seconds. The server stops sooner if no call has arrived for QUIET_TIME, which is checked every POLL_INTERVAL."""
 
-CLIENT_CLOSED_REQUEST = 499
-"""Status in the log and the metrics of a call that its client has cancelled, as in app.middleware.request_monitor."""
-
 DEADLINE_MARGIN = 0.05
 """Seconds. A call that is cancelled so shortly before its deadline was ended by it: the client's clock is ahead by the
 time that the call took to arrive."""
@@ -72,15 +71,20 @@ def status_code(error: ServiceError) -> StatusCode:
 
 
 class ServerState:
-    """What the calls have to know of the server's end."""
+    """What the calls have to know of the server's readiness and end."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self.draining = False
         """Whether the process has received a signal to stop; calls are still accepted."""
         self.stopping = asyncio.Event()
         """Set once no more calls are accepted, except for probes."""
         self.stop_reading_at = 0.0
         """time.monotonic() after which streams read no more requests; only if `stopping`."""
+
+    async def unready_reason(self) -> str | None:
+        """As GET /health: why no pictures should be sent to this process; None if it is ready."""
+        return "the service is stopping" if self.draining else await self._service.probe.failure()
 
     def stop(self) -> None:
         self.draining = True
@@ -172,9 +176,9 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     def log_call(self, call: Call, status: int, code: StatusCode, size: int, started: float) -> None:
         """Counts and logs a call, or one request of a stream, like an HTTP request of the same status."""
         scope: dict[str, Any] = {"method": "GRPC", "headers": [(b"content-length", b"%d" % size)]}
-        scope["log_fields"] = {"grpc": code.name}
+        scope[LOG_FIELDS] = {"grpc": code.name}
         if status == CLIENT_CLOSED_REQUEST:
-            scope["client_disconnected"] = True
+            scope[CLIENT_DISCONNECTED] = True
         self._request_log.add(scope, call.request_id, call.method, status, time.monotonic() - started)
 
     async def _run(self, call: Call) -> Any:

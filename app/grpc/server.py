@@ -13,7 +13,7 @@ from app.api.service import Service
 from app.api.upload.memory_budget import UploadBudget
 from app.errors import StartError
 from app.grpc.calls import CallMonitor, ServerState
-from app.grpc.services import SERVICES, HealthService, InferenceService, Readiness
+from app.grpc.services import SERVICES, HealthService, InferenceService
 from app.middleware.api_keys import ApiKeys
 from app.middleware.request_log import RequestLog
 from app.settings import Settings
@@ -43,15 +43,14 @@ class GrpcServer:
     """Started by the application's lifespan if GOOGLENET_GRPC_PORT is set."""
 
     def __init__(self, service: Service, keys: ApiKeys | None, uploads: UploadBudget, request_log: RequestLog) -> None:
-        self._settings, self._state = service.settings, ServerState()
+        self._settings, self._state = service.settings, ServerState(service)
         self._monitor = CallMonitor(service, keys, uploads, request_log, self._state)
         self._server = grpc.aio.server(
             interceptors=[self._monitor], options=_options(service.settings), maximum_concurrent_rpcs=MAX_CALLS
         )
-        readiness = Readiness(service, self._state)
-        inference = InferenceService(service, uploads, readiness, self._monitor)
+        inference = InferenceService(service, uploads, self._state, self._monitor)
         add_GRPCInferenceServiceServicer_to_server(inference, self._server)
-        add_HealthServicer_to_server(HealthService(readiness, self._state), self._server)
+        add_HealthServicer_to_server(HealthService(self._state), self._server)
         names = [name for name in (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME) if name]
         reflection.enable_server_reflection(names, self._server)
 

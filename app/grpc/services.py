@@ -6,7 +6,6 @@ The message classes are those of Triton's client (tritonclient) and of gRPC's pa
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -15,7 +14,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from app.api.service import Service
-from app.api.upload.json_body import INLINE_BYTES
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
 from app.errors import QueueFull, ServiceError, UnknownModel
@@ -36,32 +34,22 @@ SERVICES = ("", service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].
 """Names that grpc.health.v1 knows; the empty one is the server."""
 
 
-class Readiness:
-    """The same known-answer readiness as GET /health."""
-
-    def __init__(self, service: Service, state: ServerState) -> None:
-        self._service, self._state = service, state
-
-    async def unready_reason(self) -> str | None:
-        return "the service is stopping" if self._state.draining else await self._service.probe.failure()
-
-
 class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Methods that are not defined here answer UNIMPLEMENTED."""
 
-    def __init__(self, service: Service, uploads: UploadBudget, readiness: Readiness, monitor: CallMonitor) -> None:
-        self._service, self._uploads, self._readiness, self._monitor = service, uploads, readiness, monitor
+    def __init__(self, service: Service, uploads: UploadBudget, state: ServerState, monitor: CallMonitor) -> None:
+        self._service, self._uploads, self._state, self._monitor = service, uploads, state, monitor
         self._streams = 0
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         return service_pb2.ServerLiveResponse(live=not self._service.stuck)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:
-        return service_pb2.ServerReadyResponse(ready=await self._readiness.unready_reason() is None)
+        return service_pb2.ServerReadyResponse(ready=await self._state.unready_reason() is None)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
         self._model(request.name, request.version)
-        return service_pb2.ModelReadyResponse(ready=await self._readiness.unready_reason() is None)
+        return service_pb2.ModelReadyResponse(ready=await self._state.unready_reason() is None)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:
         return ParseDict(server_metadata(EXTENSIONS), service_pb2.ServerMetadataResponse())
@@ -78,7 +66,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         return ParseDict(statistics, service_pb2.ModelStatisticsResponse())
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
-        reason = await self._readiness.unready_reason()
+        reason = await self._state.unready_reason()
         models = self._model("", "").index(reason, only_ready=request.ready)
         return ParseDict({"models": models}, service_pb2.RepositoryIndexResponse())
 
@@ -89,10 +77,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         reservation: dict[str, Any] = {}
         try:
             self._uploads.reserve(reservation, size)
-            if size <= INLINE_BYTES:
-                infer_request = parse_request(request, settings.queue_size)
-            else:
-                infer_request = await self._uploads.parse_large(parse_request, request, settings.queue_size)
+            infer_request = await self._uploads.parse(size, parse_request, request, settings.queue_size)
             scores = await score_with_one_version(classifier, infer_request.tensors)
         finally:
             self._uploads.release(reservation)
@@ -149,11 +134,11 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """gRPC's health checking protocol (grpc/doc/health-checking.md), for Kubernetes and load balancers."""
 
-    def __init__(self, readiness: Readiness, state: ServerState, services: Sequence[str] = SERVICES) -> None:
-        self._readiness, self._state, self._services = readiness, state, services
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
 
     async def Check(self, request: Any, context: Any) -> Any:
-        if request.service not in self._services:
+        if request.service not in SERVICES:
             raise UnknownModel(f"there is no service {request.service[:60]!r}")
         return health_pb2.HealthCheckResponse(status=await self._status(request.service))
 
@@ -173,6 +158,6 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def _status(self, name: str) -> Any:
         statuses = health_pb2.HealthCheckResponse
-        if name not in self._services:
+        if name not in SERVICES:
             return statuses.SERVICE_UNKNOWN
-        return statuses.SERVING if await self._readiness.unready_reason() is None else statuses.NOT_SERVING
+        return statuses.SERVING if await self._state.unready_reason() is None else statuses.NOT_SERVING

@@ -1,7 +1,6 @@
 """One HTTP/1.1 connection, with limits: slow, silent and oversized requests are ended."""
 
 import asyncio
-from enum import Enum
 from typing import Any
 
 from app.asgi import BODY_ARRIVED, DRAINING, ON_DISCONNECT, Response
@@ -21,16 +20,8 @@ WRITE_TIMEOUT = 20.0
 TOO_LARGE = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
 
 
-class Input(Enum):
-    """What the next bytes of a connection belong to."""
-
-    NEXT_REQUEST = "next request"
-    HEADERS = "headers"
-    BODY = "body"
-
-
-NEXT_REQUEST, HEADERS, BODY = Input
-"""Globals, because Python 3.11 takes several times as long to look up a member of an enum."""
+NEXT_REQUEST, HEADERS, BODY = "next request", "headers", "body"
+"""What the next bytes of a connection belong to."""
 
 
 class Protocol(BaseProtocol):
@@ -72,9 +63,9 @@ class Protocol(BaseProtocol):
             return
         expected, self._chunk_bytes, self._headers_begun = self._expected, len(data), 0
         super().data_received(data)
-        in_headers = self._expected is HEADERS
+        in_headers = self._expected == HEADERS
         if in_headers:
-            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected is NEXT_REQUEST)
+            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected == NEXT_REQUEST)
             self._header_bytes += len(data) if headers_only else self.header_size()
             if self._header_bytes > MAX_HEADER_BYTES:
                 self.refuse(TOO_LARGE)
@@ -120,7 +111,7 @@ class Protocol(BaseProtocol):
         return response
 
     def malformed_request(self) -> None:
-        too_large = self._expected is HEADERS and self.header_size() > MAX_HEADER_BYTES
+        too_large = self._expected == HEADERS and self.header_size() > MAX_HEADER_BYTES
         self.refuse(TOO_LARGE if too_large else MalformedRequest("this is not an HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:
@@ -133,7 +124,7 @@ class Protocol(BaseProtocol):
             return
         early_rejection = self.app_state.get("early_rejection")
         if early_rejection and not self.close_after_body:
-            status, headers, body = early_rejection.refuse(error, self.headers if self._expected is HEADERS else ())
+            status, headers, body = early_rejection.refuse(error, self.headers if self._expected == HEADERS else ())
             self.write_response(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()
 
@@ -152,7 +143,7 @@ class Protocol(BaseProtocol):
 
     def _headers_too_slow(self) -> None:
         self._header_timer = None
-        if self._expected is HEADERS:
+        if self._expected == HEADERS:
             self.refuse(HeadersTooSlow(f"the headers did not arrive within {self._header_timeout:g} s"))
         else:
             self.transport.close()

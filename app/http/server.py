@@ -19,7 +19,6 @@ from typing import Any
 from app.asgi import DRAINING
 from app.http.listener import Listener
 from app.http.protocol import Protocol
-from app.http.sighup import unblock_sighup
 from app.http.uvicorn_internals import BaseServer, Config
 from app.settings import Settings
 
@@ -72,9 +71,8 @@ class Server(BaseServer):
     async def on_started(self, sockets: list[socket.socket]) -> None:
         shared = self._supervisor is not None
         self._listeners = [Listener(each.fileno(), self._new_connection, shared=shared) for each in sockets]
-        if hasattr(signal, "SIGHUP"):  # not on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-            unblock_sighup()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # app.__main__ or app.http.supervisor blocked it
 
     def on_stop_signal(self, number: int) -> None:
         self._start_draining(self._settings.drain_delay if number == signal.SIGTERM else 0)

@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
 from app.http.server import Server
-from app.http.sighup import block_sighup, unblock_sighup
 from app.logs import configure
 from app.settings import Settings
 
@@ -33,7 +32,7 @@ HEARTBEAT_TIMEOUT = 10.0
 KILL_DELAY = 5.0
 """Seconds after the drain limit, or after a second signal, at which workers are killed that have not ended."""
 
-IGNORED = ("SIGQUIT", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
+IGNORED = (signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)
 """Signals whose default action would end or stop the supervisor."""
 
 
@@ -43,7 +42,7 @@ class Worker:
     def __init__(self, settings: Settings, port: socket) -> None:
         self._heartbeats, sender = multiprocessing.Pipe(duplex=False)
         self._sender = sender  # open until the process has inherited it
-        self._process = SPAWN.Process(target=_run_worker, args=(settings, port, sender))
+        self.process = SPAWN.Process(target=_run_worker, args=(settings, port, sender))
         self.started_at = time.monotonic()
         self.ready = False
         """Whether its server has started."""
@@ -51,18 +50,9 @@ class Worker:
         """Time since the last heartbeat, once it is ready."""
         self.restart_at: float | None = None
         """time.monotonic() at which a new worker replaces this one, which has ended."""
-        block_sighup()  # inherited: a SIGHUP stays pending until the worker can reload
-        self._process.start()
-        unblock_sighup()
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while the process runs."""
-        return self._process.exitcode
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited: pending until the worker can reload
+        self.process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def read_heartbeats(self, seconds: float) -> None:
         """Called by the supervisor, `seconds` after the last call."""
@@ -73,11 +63,8 @@ class Worker:
 
     def signal(self, number: int) -> None:
         """Does nothing if the process has ended."""
-        if self.exit_code is None and self.pid is not None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self._process.kill()
+        if self.process.exitcode is None and self.process.pid is not None:
+            os.kill(self.process.pid, number)
 
 
 def _run_worker(settings: Settings, port: socket, heartbeats: Connection) -> None:
@@ -109,9 +96,8 @@ class Supervisor:
         """time.monotonic() at which workers are killed that have not ended; None before they are stopped."""
         self._served = False
         self._signals: list[int] = []
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", *IGNORED):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda number, _: self._signals.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *IGNORED):
+            signal.signal(number, lambda number, _: self._signals.append(number))
 
     def run(self) -> int:
         """Returns when all workers have ended: 0, or 1 if none ever started."""
@@ -125,7 +111,7 @@ class Supervisor:
             worker.signal(signal.SIGTERM)
         self._kill_at = time.monotonic() + self._settings.drain_limit + KILL_DELAY
         self._port.close()  # each worker has a copy; the port closes with the last
-        while any(worker.exit_code is None for worker in self._workers):
+        while any(worker.process.exitcode is None for worker in self._workers):
             time.sleep(POLL_INTERVAL)
             self._handle_signals()
             if time.monotonic() >= self._kill_at:
@@ -137,7 +123,7 @@ class Supervisor:
             number = self._signals.pop(0)
             if number in (signal.SIGINT, signal.SIGTERM):
                 self._stop(number)
-            elif number == getattr(signal, "SIGHUP", None):
+            elif number == signal.SIGHUP:
                 for worker in self._workers:
                     worker.signal(number)
 
@@ -155,9 +141,9 @@ class Supervisor:
         seconds, self._checked_at = min(now - self._checked_at, 10 * POLL_INTERVAL), now
         for worker in self._workers:
             worker.read_heartbeats(seconds)
-            if worker.seconds_silent > HEARTBEAT_TIMEOUT and worker.exit_code is None:
-                log.error("worker %s has shown no life for %g s, and is killed", worker.pid, HEARTBEAT_TIMEOUT)
-                worker.kill()
+            if worker.seconds_silent > HEARTBEAT_TIMEOUT and worker.process.exitcode is None:
+                log.error("worker %s has shown no life for %g s, and is killed", worker.process.pid, HEARTBEAT_TIMEOUT)
+                worker.process.kill()
         if not self._served and any(worker.ready for worker in self._workers):
             self._served = True
             host, number = self._port.getsockname()[:2]
@@ -167,7 +153,7 @@ class Supervisor:
     def _replace_ended(self) -> None:
         now = time.monotonic()
         for i, worker in enumerate(self._workers):
-            if worker.exit_code is None:
+            if worker.process.exitcode is None:
                 continue
             if not self._served:
                 log.error("a worker did not start, giving up")
@@ -177,15 +163,15 @@ class Supervisor:
                 stable = now - worker.started_at > STABLE_AFTER
                 self._restart_delay = 0.0 if stable else min(MAX_RESTART_DELAY, max(1.0, 2 * self._restart_delay))
                 worker.restart_at = now + self._restart_delay
-                log.warning("worker %s has ended (%s)", worker.pid, worker.exit_code)
+                log.warning("worker %s has ended (%s)", worker.process.pid, worker.process.exitcode)
             if now >= worker.restart_at:
                 self._workers[i] = Worker(self._settings, self._port)
 
     def _kill_remaining(self) -> None:
         for worker in self._workers:
-            if worker.exit_code is None:
-                log.error("worker %s does not end, and is killed", worker.pid)
-                worker.kill()
+            if worker.process.exitcode is None:
+                log.error("worker %s does not end, and is killed", worker.process.pid)
+                worker.process.kill()
 
 
 def bind(host: str, port: int) -> socket:

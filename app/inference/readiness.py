@@ -54,9 +54,7 @@ class KnownAnswerProbe:
             outcome = error
         if isinstance(outcome, ServiceError):
             return f"a known picture was not classified: {outcome.detail}"
-        if (
-            served is not classifier.model.current
-        ):  # replaced meanwhile: it is unknown which of the two engines answered
+        if served is not classifier.model.current:  # replaced meanwhile: it is unknown which of the two answered
             return await self._classify_known_picture(index, deadline)
         difference = float(np.abs(outcome.result.probabilities - engine.golden[index]).max())
         if not difference <= engine.tolerance:  # true for NaN too

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar, TypeVarTuple
 
+from app.api.upload.json_body import INLINE_BYTES
 from app.errors import QueueFull
 
 RESERVED = "uploaded_bytes"
@@ -30,6 +31,10 @@ class UploadBudget:
     def release(self, scope: MutableMapping[str, Any]) -> None:
         """Frees the bytes of a request that has been answered."""
         self._reserved -= scope.pop(RESERVED, 0)
+
+    async def parse(self, size: int, parse: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """Parses a body of `size` bytes: a small one at once, more than INLINE_BYTES as `parse_large` does."""
+        return parse(*arguments) if size <= INLINE_BYTES else await self.parse_large(parse, *arguments)
 
     async def parse_large(self, parse: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         """Parses in a thread, one body at a time: the result can take many times the memory of the body."""

@@ -1,20 +1,8 @@
-"""Describes the v1 prediction protocol's routes for /openapi.json.
-
-Each constant of type Arguments holds keyword arguments of a route's decorator.
-"""
+"""Describes the bodies of the v1 prediction protocol for /openapi.json."""
 
 from typing import Any
 
-from app.api.openapi import (
-    MODEL_NAME,
-    MODEL_VERSION_PARAMETER,
-    ONE_PIXEL_PNG,
-    OPTIONS,
-    TEXT,
-    Arguments,
-    Responses,
-    protocol_errors,
-)
+from app.api.openapi import ONE_PIXEL_PNG, OPTIONS, TEXT, Responses
 from app.api.v1.instances import MAX_KEY, SIGNATURE
 from app.api.v1.pixel_lists import SIDES
 from app.settings import MAX_PICTURES
@@ -66,21 +54,4 @@ PREDICTIONS: Responses = {
             }
         },
     }
-}
-
-_ERRORS = PREDICTIONS | protocol_errors(400, 401, 404, 408, 413, 503, 504)
-
-MODELS: Arguments = {"responses": protocol_errors(401, 503)}
-MODEL: Arguments = {"responses": protocol_errors(404, 503), "openapi_extra": {"parameters": [MODEL_NAME]}}
-MODEL_VERSION: Arguments = {
-    "responses": protocol_errors(404, 503),
-    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER]},
-}
-PREDICT: Arguments = {
-    "responses": _ERRORS,
-    "openapi_extra": {"parameters": [MODEL_NAME], "requestBody": PREDICT_BODY},
-}
-PREDICT_VERSION: Arguments = {
-    "responses": _ERRORS,
-    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER], "requestBody": PREDICT_BODY},
 }

@@ -8,21 +8,24 @@ from pydantic_core import to_json
 
 from app.api import schemas
 from app.api.disconnect import cancel_on_disconnect
+from app.api.openapi import model_routes, protocol_errors
 from app.api.predict import check_top_k, prediction_fields
 from app.api.service import ANY_VERSION, Service
 from app.api.upload.body import read_body
-from app.api.upload.json_body import INLINE_BYTES
+from app.api.upload.memory_budget import UploadBudget
 from app.api.upload.pictures import TEXT_SCALE
 from app.api.v1.instances import KEY, Instance, parse_predict_request
-from app.api.v1.openapi import MODEL, MODEL_VERSION, MODELS, PREDICT, PREDICT_VERSION
+from app.api.v1.openapi import PREDICT_BODY, PREDICTIONS
+from app.asgi import LOG_FIELDS
 from app.errors import NotReady, ServiceError
 from app.inference.classifier import Prediction
+
+PREDICT_ERRORS = protocol_errors(400, 401, 404, 408, 413, 503, 504)
 
 router = APIRouter(prefix="/v1", tags=["Prediction protocol v1"])
 
 
-@router.post("/models/{name}:predict", summary="Classify pictures", **PREDICT)
-@router.post("/models/{name}/versions/{version}:predict", summary="Classify pictures", **PREDICT_VERSION)
+@model_routes(router, "POST", ":predict", "Classify pictures", PREDICTIONS | PREDICT_ERRORS, PREDICT_BODY)
 async def predict(request: Request, options: Annotated[schemas.Options, Query()]) -> Response:
     """Each instance is a picture: its file in base64, or 28×28 or 96×96 numbers. All are answered, or none."""
     service = Service.from_request(request)
@@ -33,7 +36,7 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
     pictures = [instance.picture for instance in instances]
     with cancel_on_disconnect(request):
         results = await classifier.classify_many(pictures, options.mode, options.background, options.rotation)
-    request.scope["log_fields"] = {"pictures": len(results)}
+    request.scope[LOG_FIELDS] = {"pictures": len(results)}
     entries: list[dict[str, Any]] = []
     for i, (instance, result) in enumerate(zip(instances, results, strict=True)):
         prediction = _prediction_or_raise(i, result)
@@ -42,14 +45,13 @@ async def predict(request: Request, options: Annotated[schemas.Options, Query()]
     return Response(to_json({"predictions": entries}), media_type="application/json")
 
 
-@router.get("/models", summary="All models; there is one", **MODELS)
+@router.get("/models", summary="All models; there is one", responses=protocol_errors(401, 503))
 async def models(request: Request) -> dict[str, list[str]]:
     """As KServe answers."""
     return {"models": [Service.from_request(request).classifier.checkpoint.metadata.name]}
 
 
-@router.get("/models/{name}", summary="Does the model answer?", **MODEL)
-@router.get("/models/{name}/versions/{version}", summary="Does the model answer?", **MODEL_VERSION)
+@model_routes(router, "GET", "", "Does the model answer?", protocol_errors(404, 503))
 async def model_ready(request: Request) -> JSONResponse:
     """As /health, with the fields of KServe and of TensorFlow Serving. 503 if the model does not answer."""
     service = Service.from_request(request)
@@ -70,12 +72,8 @@ async def _read_instances(request: Request, service: Service) -> tuple[list[Inst
     settings = service.settings
     limit = int(settings.max_upload_bytes * TEXT_SCALE)
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
-    if len(body) <= INLINE_BYTES:
-        return parse_predict_request(body, request, settings.max_upload_bytes)
-    parsed: tuple[list[Instance], schemas.Options] = await request.state.uploads.parse_large(
-        parse_predict_request, body, request, settings.max_upload_bytes
-    )
-    return parsed
+    uploads: UploadBudget = request.state.uploads
+    return await uploads.parse(len(body), parse_predict_request, body, request, settings.max_upload_bytes)
 
 
 def _prediction_or_raise(index: int, result: Prediction | ServiceError) -> Prediction:

@@ -1,9 +1,6 @@
-"""Describes the Open Inference Protocol's routes for /openapi.json: their bodies, parameters and error responses.
+"""Describes the bodies of the Open Inference Protocol for /openapi.json."""
 
-Each constant holds keyword arguments of a route's decorator.
-"""
-
-from app.api.openapi import MODEL_NAME, MODEL_VERSION_PARAMETER, ONE_PIXEL_PNG, Arguments, protocol_errors
+from app.api.openapi import ONE_PIXEL_PNG
 from model.preprocess import SIZE
 
 PARAMETERS = {"type": ["object", "null"]}
@@ -50,23 +47,4 @@ INFER_BODY = {
 }
 INDEX_BODY = {
     "content": {"application/json": {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
-}
-
-_ABOUT_MODEL = protocol_errors(401, 404, 503)
-_INFER = protocol_errors(400, 401, 404, 408, 413, 503, 504)
-
-MODELS: Arguments = {"responses": protocol_errors(401, 503)}
-MODEL: Arguments = {"responses": _ABOUT_MODEL, "openapi_extra": {"parameters": [MODEL_NAME]}}
-MODEL_VERSION: Arguments = {
-    "responses": _ABOUT_MODEL,
-    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER]},
-}
-INDEX: Arguments = {
-    "responses": protocol_errors(400, 401, 408, 413, 503),
-    "openapi_extra": {"requestBody": INDEX_BODY},
-}
-INFER: Arguments = {"responses": _INFER, "openapi_extra": {"parameters": [MODEL_NAME], "requestBody": INFER_BODY}}
-INFER_VERSION: Arguments = {
-    "responses": _INFER,
-    "openapi_extra": {"parameters": [MODEL_NAME, MODEL_VERSION_PARAMETER], "requestBody": INFER_BODY},
 }

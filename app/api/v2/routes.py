@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.api.disconnect import cancel_on_disconnect
-from app.api.openapi import protocol_errors
+from app.api.openapi import model_routes, protocol_errors
 from app.api.service import Service, is_stuck
 from app.api.upload.body import read_body
 from app.api.upload.content_encoding import compress
 from app.api.upload.json_body import INLINE_BYTES, parse_object
 from app.api.upload.memory_budget import UploadBudget
 from app.api.v2.model import ServedModel, score_with_one_version, server_metadata
-from app.api.v2.openapi import INDEX, INFER, INFER_VERSION, MODEL, MODEL_VERSION, MODELS
+from app.api.v2.openapi import INDEX_BODY, INFER_BODY
 from app.api.v2.responses import encode_response
 from app.api.v2.tensors import HEADER_LENGTH, InferRequest, parse_infer_request
 from app.errors import InvalidRequest
@@ -21,6 +21,9 @@ from app.settings import Settings
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 """Triton's extensions that are completely supported."""
+
+MODEL_ERRORS = protocol_errors(401, 404, 503)
+INFER_ERRORS = protocol_errors(400, 401, 404, 408, 413, 503, 504)
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
@@ -45,22 +48,19 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse(body, 200 if is_ready else 503, {"Cache-Control": "no-store"})
 
 
-@router.get("/models/stats", summary="Statistics of all models; there is one", **MODELS)
-@router.get("/models/{name}/stats", summary="Triton's statistics", **MODEL)
-@router.get("/models/{name}/versions/{version}/stats", summary="Triton's statistics", **MODEL_VERSION)
+@router.get("/models/stats", summary="Statistics of all models; there is one", responses=protocol_errors(401, 503))
+@model_routes(router, "GET", "/stats", "Triton's statistics", MODEL_ERRORS)
 async def stats(request: Request) -> dict[str, Any]:
     """The sums over all workers and all routes, /predict included. What is not measured is 0."""
     return _model(request).statistics()
 
 
-@router.get("/models/{name}", summary="The model's inputs and outputs", **MODEL)
-@router.get("/models/{name}/versions/{version}", summary="The model's inputs and outputs", **MODEL_VERSION)
+@model_routes(router, "GET", "", "The model's inputs and outputs", MODEL_ERRORS)
 async def metadata(request: Request) -> dict[str, Any]:
     return _model(request).metadata()
 
 
-@router.get("/models/{name}/ready", summary="Does the model answer?", **MODEL)
-@router.get("/models/{name}/versions/{version}/ready", summary="Does the model answer?", **MODEL_VERSION)
+@model_routes(router, "GET", "/ready", "Does the model answer?", MODEL_ERRORS)
 async def model_ready(request: Request) -> JSONResponse:
     model = _model(request)
     is_ready = await model.service.unready_reason(request) is None
@@ -68,14 +68,18 @@ async def model_ready(request: Request) -> JSONResponse:
     return JSONResponse(body, 200 if is_ready else 503, {"Cache-Control": "no-store"})
 
 
-@router.get("/models/{name}/config", summary="Triton's model configuration", **MODEL)
-@router.get("/models/{name}/versions/{version}/config", summary="Triton's model configuration", **MODEL_VERSION)
+@model_routes(router, "GET", "/config", "Triton's model configuration", MODEL_ERRORS)
 async def config(request: Request) -> dict[str, Any]:
     """max_batch_size is 0 because the shapes include the batch dimension. Requests are batched nevertheless."""
     return _model(request).config()
 
 
-@router.post("/repository/index", summary="All models; there is one", **INDEX)
+@router.post(
+    "/repository/index",
+    summary="All models; there is one",
+    responses=protocol_errors(400, 401, 408, 413, 503),
+    openapi_extra={"requestBody": INDEX_BODY},
+)
 async def index(request: Request) -> list[dict[str, str]]:
     model = _model(request)
     timeout = model.service.settings.body_timeout
@@ -86,8 +90,7 @@ async def index(request: Request) -> list[dict[str, str]]:
     return model.index(await model.service.unready_reason(request), only_ready=only_ready)
 
 
-@router.post("/models/{name}/infer", summary="Classify pictures", **INFER)
-@router.post("/models/{name}/versions/{version}/infer", summary="Classify pictures", **INFER_VERSION)
+@model_routes(router, "POST", "/infer", "Classify pictures", INFER_ERRORS, INFER_BODY)
 async def infer(request: Request) -> Response:
     """Inputs `image` BYTES [n] (files; base64 in JSON) and `pixels` UINT8 [n,96,96]; outputs `probabilities` and
     `logits` FP32 [n,classes] and `label` BYTES [n]. All pictures are answered, or none."""
@@ -113,7 +116,5 @@ async def _read_infer_request(request: Request, settings: Settings) -> InferRequ
     body = bytearray().join(chunks)  # not bytes: the engines need memory that they could write to
     header_length = request.headers.get(HEADER_LENGTH)
     json_bytes = int(header_length[:12]) if header_length and header_length.isdecimal() else len(body)
-    if json_bytes <= INLINE_BYTES:
-        return parse_infer_request(body, header_length, settings.queue_size)
     uploads: UploadBudget = request.state.uploads
-    return await uploads.parse_large(parse_infer_request, body, header_length, settings.queue_size)
+    return await uploads.parse(json_bytes, parse_infer_request, body, header_length, settings.queue_size)

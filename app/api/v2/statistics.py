@@ -1,6 +1,6 @@
 """Triton's statistics extension, computed from the figures of GET /metrics. What is not measured is 0."""
 
-from collections.abc import Mapping
+from collections import defaultdict
 from typing import Any
 
 from app.metrics import Metrics
@@ -18,19 +18,18 @@ INFERENCE_ROUTES = {
 }
 """Routes whose requests count as inference requests."""
 
-Duration = dict[str, int]
-"""Triton's pair of `count` and `ns`, nanoseconds."""
+REQUEST_TIME = "googlenet_http_request_duration_seconds"
 
 
 def statistics(metrics: Metrics, name: str, version: str) -> dict[str, Any]:
     """One element of Triton's `model_stats`: the sum over all workers and routes since the start."""
-    requests = {"success": {"count": 0, "ns": 0}, "fail": {"count": 0, "ns": 0}}
-    totals: dict[str, float] = {}
+    totals: defaultdict[str, float] = defaultdict(float)
     for sample, labels, value in metrics.samples():
         if not labels:
             totals[sample] = value
         elif labels.get("route") in INFERENCE_ROUTES and "status" in labels:
-            _add(requests["success" if labels["status"] == "200" else "fail"], sample, value)
+            outcome = "success" if labels["status"] == "200" else "fail"
+            totals[f"{outcome} {sample}"] += value
     return {
         "name": name,
         "version": version,
@@ -38,10 +37,11 @@ def statistics(metrics: Metrics, name: str, version: str) -> dict[str, Any]:
         "inference_count": int(totals["googlenet_batch_pictures_sum"]),
         "execution_count": int(totals["googlenet_batch_pictures_count"]),
         "inference_stats": {
-            **requests,
-            "queue": _duration(totals, "queue"),
-            "compute_input": _duration(totals, "decode"),
-            "compute_infer": _duration(totals, "inference"),
+            "success": _duration(totals, f"success {REQUEST_TIME}"),
+            "fail": _duration(totals, f"fail {REQUEST_TIME}"),
+            "queue": _duration(totals, "googlenet_queue_duration_seconds"),
+            "compute_input": _duration(totals, "googlenet_decode_duration_seconds"),
+            "compute_infer": _duration(totals, "googlenet_inference_duration_seconds"),
             **{unmeasured: {"count": 0, "ns": 0} for unmeasured in ("compute_output", "cache_hit", "cache_miss")},
         },
         "response_stats": {},
@@ -50,13 +50,6 @@ def statistics(metrics: Metrics, name: str, version: str) -> dict[str, Any]:
     }
 
 
-def _add(duration: Duration, sample: str, value: float) -> None:
-    if sample == "googlenet_http_request_duration_seconds_count":
-        duration["count"] += int(value)
-    elif sample == "googlenet_http_request_duration_seconds_sum":
-        duration["ns"] += int(1e9 * value)
-
-
-def _duration(totals: Mapping[str, float], stage: str) -> Duration:
-    name = f"googlenet_{stage}_duration_seconds"
+def _duration(totals: defaultdict[str, float], name: str) -> dict[str, int]:
+    """Triton's pair of `count` and `ns`, nanoseconds."""
     return {"count": int(totals[f"{name}_count"]), "ns": int(1e9 * totals[f"{name}_sum"])}

@@ -92,7 +92,7 @@ class Batcher(Generic[Result]):
         finally:
             self._unanswered.discard(request)
             if request.missing:
-                self._remove_from_queue(request)
+                self._queue = deque(entry for entry in self._queue if entry.request is not request)
         return [outcome or DeadlinePassed("the answer was not ready in time") for outcome in request.outcomes]
 
     async def stop(self) -> None:
@@ -130,9 +130,6 @@ class Batcher(Generic[Result]):
         else:
             self._queue.extend(entries)
         self._schedule_dispatch()
-
-    def _remove_from_queue(self, request: PendingRequest[Result]) -> None:
-        self._queue = deque(entry for entry in self._queue if entry.request is not request)
 
     def _schedule_dispatch(self) -> None:
         if not self._dispatch_scheduled:

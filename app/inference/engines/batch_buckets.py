@@ -64,9 +64,9 @@ class Buckets:
         size = 1
         while size <= self.largest:
             try:
-                self._batch(size, lane=0)
+                self.batch(size, lane=0)
                 if 2 * size > self.largest:
-                    self._batch(size, lane=1)
+                    self.batch(size, lane=1)
             except torch.OutOfMemoryError as error:
                 self._halve(size, error)
             size *= 2
@@ -80,7 +80,7 @@ class Buckets:
         while start < len(pixels):
             size = self._bucket_size(len(pixels) - start)
             try:
-                running.append(self._batch(size, lane).submit(pixels[start : start + size]))
+                running.append(self.batch(size, lane).submit(pixels[start : start + size]))
             except torch.OutOfMemoryError as error:
                 parts += _collect_until(running, leave=0)
                 self._halve(size, error)
@@ -90,15 +90,12 @@ class Buckets:
         parts += _collect_until(running, leave=0)
         return Outputs(*(np.concatenate(output) for output in zip(*parts, strict=True)))
 
-    def batch(self, size: int) -> FixedBatch:
-        """The FixedBatch of this size. Raises torch.OutOfMemoryError."""
-        return self._batch(size, lane=0)
-
     def _bucket_size(self, count: int) -> int:
         """The smallest size that holds `count` pictures, or the largest size."""
         return min(self.largest, 1 << (count - 1).bit_length())
 
-    def _batch(self, size: int, lane: int) -> FixedBatch:
+    def batch(self, size: int, lane: int) -> FixedBatch:
+        """The FixedBatch of this size for lane 0 or 1. Raises torch.OutOfMemoryError."""
         key = (size, lane)
         if key not in self._batches:
             self._batches[key] = self._make(size, lane)

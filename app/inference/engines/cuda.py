@@ -2,7 +2,6 @@
 
 import logging
 import time
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,32 +48,13 @@ class CapturedBatch(FixedBatch):
         with torch.cuda.stream(self.stream):
             self.pixels.copy_(self.staging, non_blocking=True)
             self.cuda_graph.replay()
-            self._copy_out()
+            for output, computed in zip(self.outputs, self.computed, strict=True):
+                output.copy_(computed, non_blocking=True)
             self.done.record()
         return self.outputs
 
-    def _copy_out(self) -> None:
-        for output, computed in zip(self.outputs, self.computed, strict=True):
-            output.copy_(computed, non_blocking=True)
-
     def _wait(self) -> None:
         self.done.synchronize()
-
-    @torch.inference_mode()
-    def milliseconds(self) -> tuple[float, float, float]:
-        """Milliseconds that the device takes to copy a batch in, to compute it and to copy its outputs out."""
-        marks = [torch.cuda.Event(enable_timing=True) for _ in range(4)]  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(self.stream):
-            marks[0].record()
-            self.pixels.copy_(self.staging, non_blocking=True)
-            marks[1].record()
-            self.cuda_graph.replay()
-            marks[2].record()
-            self._copy_out()
-            marks[3].record()
-        marks[3].synchronize()
-        copy_in, network, copy_out = (a.elapsed_time(b) for a, b in pairwise(marks))
-        return copy_in, network, copy_out
 
 
 class CudaEngine:
@@ -104,13 +84,13 @@ class CudaEngine:
         """The largest error of a golden probability, by precision."""
         try:
             try:
-                self.precision, self._buckets = self._fastest(checkpoint, CapturedBatch)
+                self.precision, self.buckets = self._fastest(checkpoint, CapturedBatch)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 log.warning("no CUDA graphs, so small batches are slower: %s", str(error).splitlines()[0])
                 self.uses_cuda_graphs = False
-                self.precision, self._buckets = self._fastest(checkpoint, FixedBatch)
+                self.precision, self.buckets = self._fastest(checkpoint, FixedBatch)
         except RuntimeError as error:
             raise StartError(f"the GPU cannot be used ({str(error).splitlines()[0]})") from error
 
@@ -118,11 +98,11 @@ class CudaEngine:
         seconds: dict[str, float] = {}
         built: dict[str, Buckets] = {}
         for precision, dtype in PRECISIONS.items():
-            self.precision, self._buckets = precision, build_buckets(checkpoint, "cuda", dtype, batch, MAX_GRAPH_BATCH)
+            self.precision, self.buckets = precision, build_buckets(checkpoint, "cuda", dtype, batch, MAX_GRAPH_BATCH)
             self.errors[precision] = golden_error(self, checkpoint)
             if self.errors[precision] <= self.tolerance:
-                built[precision] = self._buckets
-                seconds[precision] = _seconds(self._buckets, checkpoint.golden.pixels)
+                built[precision] = self.buckets
+                seconds[precision] = _seconds(self.buckets, checkpoint.golden.pixels)
         if not built:
             raise StartError(f"the GPU is off on the golden pictures: {self.errors}, {self.tolerance} is allowed")
         fastest = min(seconds, key=lambda precision: seconds[precision])
@@ -130,14 +110,10 @@ class CudaEngine:
         return fastest, built[fastest]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        return self._buckets(pixels)
+        return self.buckets(pixels)
 
     def memory(self) -> DeviceMemory:
         return cuda_memory()
-
-    def largest_batch(self) -> FixedBatch:
-        """The FixedBatch of the largest size in use."""
-        return self._buckets.batch(self._buckets.largest)
 
 
 def build_buckets(
