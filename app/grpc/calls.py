@@ -136,7 +136,7 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self._keys, self._uploads, self._request_log, self._state = keys, uploads, request_log, state
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
         self._arriving: dict[asyncio.Timeout, float] = {}
-        """Time limit of each message that is arriving, and the event loop's time at which it began."""
+        """Time limit of each message that may take BODY_TIMEOUT to arrive, and the loop's time at which it began."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cancelling = False
         self._last_arrival = 0.0
@@ -252,11 +252,13 @@ class CallMonitor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             for limit, started in self._arriving.items():
                 if not limit.expired():
                     limit.reschedule(started + crowded_timeout)
+            self._arriving.clear()
         async with self._receiving:
-            seconds = crowded_timeout if self._receiving.locked() else timeout
+            crowded = self._receiving.locked()
             try:
-                async with asyncio.timeout(seconds) as limit:
-                    self._arriving[limit] = asyncio.get_running_loop().time()
+                async with asyncio.timeout(crowded_timeout if crowded else timeout) as limit:
+                    if not crowded:
+                        self._arriving[limit] = asyncio.get_running_loop().time()
                     data = await call.context.read()
             except TimeoutError:
                 raise BodyTooSlow("the message took too long to arrive") from None
