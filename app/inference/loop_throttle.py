@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 MAX_SECONDS = 0.0015
 """Time for computations in an iteration of the event loop. Many in a row take less time each."""
 
-CROWDED_SECONDS, LONG_ITERATION, LONG_SHARE = 0.00005, 0.005, 0.25
+CROWDED_SECONDS, LONG_ITERATION, LONG_SHARE = 0.00005, 0.01, 0.25
 """Under overload a computation delays the refusals, so the time is CROWDED_SECONDS. If the rest of an iteration takes
 longer than LONG_ITERATION, because very many are refused, it is LONG_SHARE of the excess: some have to be answered."""
 

@@ -53,12 +53,14 @@ def test_a_folder_as_csv(server: Server, where: str, checkpoint: Checkpoint) -> 
 
 
 def test_here_and_by_a_server_are_the_same(server: Server) -> None:
+    with server.client() as client:
+        engine = client.get("/health").json()["engine"]["name"]
     here, there = (
         [
             json.loads(line)
-            for line in run("classify", str(PICTURES), "--json", "--probabilities", *url).stdout.splitlines()
+            for line in run("classify", str(PICTURES), "--json", "--probabilities", *how).stdout.splitlines()
         ]
-        for url in ([], ["--url", server.url])
+        for how in (["--engine", engine], ["--url", server.url])
     )
     assert len(here) == len(there) == 100
     for one, other in zip(here, there, strict=True):

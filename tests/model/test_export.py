@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import Server, failed_start, run_server
 
-from app.inference.engines.choose import has_amx, has_fast_int8
+from app.inference.engines.choose import MARGIN, has_amx, has_fast_int8
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
 from model.export.export import export
 from model.export.manifest import Export
@@ -102,7 +102,7 @@ def test_auto_takes_the_faster_of_int8_and_bf16_if_the_cpu_has_amx() -> None:
     int8 = has_fast_int8() and Export.read(Checkpoint.load(SHIPPED), "openvino-int8").accepted
     if int8 and has_amx():
         assert chosen is not None
-        faster = "bf16" if int(chosen[3]) > int(chosen[2]) else "int8"
+        faster = "bf16" if int(chosen[3]) > MARGIN * int(chosen[2]) else "int8"
         assert (chosen[1], precision) == (faster, faster)
     else:
         assert chosen is None
