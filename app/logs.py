@@ -25,7 +25,7 @@ def configure(style: Literal["text", "json"]) -> None:
             "formatters": {"line": {"()": {"text": TextFormatter, "json": JsonFormatter}[style]}},
             "handlers": {"stderr": {"()": BatchingHandler, "formatter": "line"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
-            "loggers": {"uvicorn.access": {"propagate": False}},  # app.middleware.request_monitor logs requests
+            "loggers": {"uvicorn.access": {"propagate": False}},  # app.middleware.request_log logs requests
         }
     )
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format shows them

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -39,15 +40,15 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row) if field.name != "probabilities")
 
 
-class Writer:
+class Writer(ABC):
     """Writes rows to standard output as they come, and what remains at the end."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         """`classes` are those whose probabilities are written, or empty."""
         self.classes = classes
 
-    def write(self, rows: Iterable[Row]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def write(self, rows: Iterable[Row]) -> None: ...
 
     def finish(self) -> None:
         sys.stdout.flush()

@@ -39,7 +39,7 @@ class LoopThrottle:
         """Returns the function's result, or raises its exception. A function whose caller is cancelled does not run."""
         loop = asyncio.get_running_loop()
         if not self._active:
-            self._active, self._iteration_began = True, time.monotonic()
+            self._active, self._iteration_began, self._computed = True, time.monotonic(), 0.0
             loop.call_soon(self._run_pending, loop)
             return function()
         result: asyncio.Future[Result] = loop.create_future()

@@ -28,18 +28,18 @@ class Authentication:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._service: Service | None = None
-        self._with_cors: ASGIApp = self._check_key
-        self._passes_all = False
-        """Whether there are neither keys nor origins: then no request is looked at."""
+        self._protected: ASGIApp = self._check_key
+        """The application behind what the settings ask for; itself if they name neither keys nor origins."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", {})
         service = state.get("service")
         if service is not self._service:  # the application has started
             self._service = service
-            self._with_cors = _cors(self._check_key, service.settings.origins) if service else self._check_key
-            self._passes_all = service is not None and not service.settings.origins and state.get("keys") is None
-        await (self.app if self._passes_all else self._with_cors)(scope, receive, send)
+            needs_key = service is None or state.get("keys") is not None
+            checked = self._check_key if needs_key else self.app
+            self._protected = _cors(checked, service.settings.origins) if service else checked
+        await self._protected(scope, receive, send)
 
     async def _check_key(self, scope: Scope, receive: Receive, send: Send) -> None:
         keys = scope.get("state", {}).get("keys")

@@ -1,7 +1,9 @@
 """How much is computed in each iteration of the event loop."""
 
 import asyncio
+import statistics
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -33,15 +35,19 @@ async def play(throttle: LoopThrottle) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize(("crowded", "most"), [(False, 4), (True, 4)])
-def test_a_burst_passes_bit_by_bit_in_its_order(crowded: bool, most: int) -> None:
-    seen = asyncio.run(play(LoopThrottle(lambda: crowded)))
-    assert all(after - before <= most for before, after in zip([0, *seen], seen, strict=False))
+def test_a_burst_passes_bit_by_bit_in_its_order() -> None:
+    seen = asyncio.run(play(LoopThrottle(lambda: False)))
+    assert max(steps(seen)) <= 4
 
 
 def test_under_overload_fewer_run_in_an_iteration() -> None:
     free, crowded = asyncio.run(play(LoopThrottle(lambda: False))), asyncio.run(play(LoopThrottle(lambda: True)))
     assert len(crowded) > len(free)
+    assert statistics.median(steps(crowded)) == 1  # more in an iteration that the system has interrupted for long
+
+
+def steps(seen: list[int]) -> list[int]:
+    return [after - before for before, after in pairwise([0, *seen])]
 
 
 def test_errors_and_cancelled_callers() -> None:
