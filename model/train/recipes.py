@@ -101,7 +101,7 @@ RECIPES = {
     # Trains a finished network further: --recipe refine --start-from FILE.
     "refine": Recipe(phases=((96, 8),), learning_rate=0.05, warmup_epochs=0.2, remake=0.25, draw=0.05),
     # Distillation: three teachers, each without another third of the pictures; model.train.distillation; then distil.
-    "teacher": Recipe(network="wide_resnet", phases=((28, 16),), left_out=(0, 3), label_smoothing=0.0),
+    "teacher": Recipe(network="wide_resnet", phases=((28, 36),), label_smoothing=0.0),
     "distil": Recipe(
         phases=((96, 24),),
         learning_rate=0.04,

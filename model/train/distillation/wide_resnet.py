@@ -10,7 +10,7 @@ from torch.nn import functional
 class WideResNet(nn.Module):
     """WRN-`depth`-`width`: normalised float [n,1,h,w] → logits [n,classes]."""
 
-    def __init__(self, classes: int = 10, depth: int = 16, width: int = 4) -> None:
+    def __init__(self, classes: int = 10, depth: int = 16, width: int = 2) -> None:
         super().__init__()
         channels = 16
         blocks: list[nn.Module] = [nn.Conv2d(1, channels, 3, padding=1, bias=False)]
