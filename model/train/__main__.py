@@ -6,11 +6,11 @@
     python -m model.train --recipe refine --start-from model/weights/googlenet.safetensors
                                                    trains a finished network further
     python -m model.train --resume                 continues a run that was stopped or killed
-    python -m model.train --recipe distil --soft-labels FILE --start-from FILE
-                                                   learns from teachers; see python -m model.train.distillation --help
+    python -m model.train --recipe distil --teachers FILE FILE --start-from FILE
+                                                   learns from teachers (model/train/distillation/teacher.py)
 
 Writes into runs/RECIPE-SEED/: the state after every epoch, curves.png, history.json, and at the end
-googlenet.safetensors, the folded network in half precision, ready to serve.
+googlenet.safetensors, the folded network in half precision, ready to serve, or teacher.safetensors.
 """
 
 import argparse
@@ -24,10 +24,10 @@ import torch
 from model import data
 from model.checkpoint import Checkpoint, CheckpointError
 from model.data import DataError
+from model.train.distillation.teacher import Teacher
 from model.train.recipes import RECIPES
 from model.train.run_state import RunFolder
 from model.train.trainer import Trainer
-from model.train.training_set import SoftLabels
 
 
 def main() -> int:
@@ -44,9 +44,9 @@ def main() -> int:
         print(f"stopped and saved in {folder.path}; go on with --resume", file=sys.stderr)
         return 130
     if trainer.recipe.network != "googlenet":
-        print(
-            f"{folder.path} holds a finished teacher; once all are finished: python -m model.train.distillation --help"
-        )
+        teacher = trainer.teacher()
+        teacher.save(folder.teacher_file)
+        print(f"{folder.teacher_file}: validation {100 * teacher.provenance['validation']:.2f} %")
         return 0
     checkpoint = trainer.checkpoint()
     checkpoint.save(folder.checkpoint_file)
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="Fashion-MNIST's files or an ImageFolder tree")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default runs/RECIPE-SEED)")
     parser.add_argument("--start-from", type=Path, metavar="FILE", help="begin with a checkpoint's weights")
-    parser.add_argument("--soft-labels", type=Path, metavar="FILE", help="what teachers say, for the recipe distil")
+    parser.add_argument("--teachers", type=Path, nargs="+", default=[], metavar="FILE", help="for the recipe distil")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser.parse_args()
@@ -74,9 +74,10 @@ def _prepare(arguments: argparse.Namespace, folder: RunFolder) -> Trainer:
     if folder.has_state() and not arguments.resume:
         raise DataError(f"{folder.path} holds a run already: go on with it (--resume), or name another --out")
     recipe, dataset = RECIPES[arguments.recipe].with_changes(arguments.set), data.load(arguments.data)
-    device = arguments.device if arguments.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    soft_labels = SoftLabels.load(arguments.soft_labels) if arguments.soft_labels else None
-    trainer = Trainer(recipe, dataset, arguments.seed, torch.device(device), folder, soft_labels)
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(automatic if arguments.device == "auto" else arguments.device)
+    teachers = [Teacher.load(path, dataset, device) for path in arguments.teachers]
+    trainer = Trainer(recipe, dataset, arguments.seed, device, folder, teachers)
     if arguments.start_from:
         trainer.start_from(Checkpoint.load(arguments.start_from))
     if folder.has_state():

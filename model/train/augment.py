@@ -18,10 +18,20 @@ VISIBLE = 0.06
 
 def augment(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     """Applies the recipe's augmentations in a fixed order."""
+    return distort(move(x, recipe, generator), recipe, generator)
+
+
+def move(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """The augmentations that keep all of the garment: mirroring and shifting."""
     if recipe.flip:
         x = flip(x, generator)
     if recipe.shift:
         x = shift(x, recipe.shift, generator)
+    return x
+
+
+def distort(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """The augmentations that take something of the garment away."""
     if recipe.remake:
         x = simulate_camera(x, recipe.remake, generator)
     if recipe.draw:

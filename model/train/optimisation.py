@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from model.googlenet import Convolution, GoogLeNet
 from model.train.distillation.wide_resnet import WideResNet
@@ -40,6 +41,13 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     ]
     momentum = recipe.momentum
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def network_input(x: Tensor, side: int, mean: float, std: float) -> Tensor:
+    """float [n,1,h,w] in 0–1 → normalised [n,1,side,side]."""
+    if x.shape[-1] != side:
+        x = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=x.shape[-1] > side)
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device) -> torch.autocast:

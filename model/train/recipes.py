@@ -21,12 +21,8 @@ class Recipe:
     """(resolution in pixels, epochs), in order. The network pools globally, so the resolution may grow."""
     network: Literal["googlenet", "wide_resnet"] = "googlenet"
     """`wide_resnet` makes a teacher for distillation; it cannot be served."""
-    left_out: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=2)]] | None = None
-    """(k, n), k < n: pictures k, k+n, k+2n, … counted from 0 are left out, so that this teacher can label them."""
-    soft_label_weight: Fraction = 0.0
+    soft_target_weight: Fraction = 0.0
     """Weight of the teachers' probabilities in a picture's target; the rest is the data set's label."""
-    soft_label_temperature: PositiveFloat = 1.0
-    """The teachers' logits are divided by it."""
     batch_norm: bool = True
     normalise: bool = True
     """Subtract the training pixels' mean and divide by their standard deviation."""
@@ -100,14 +96,14 @@ RECIPES = {
     "default": Recipe(phases=((48, 18), (64, 5), (96, 11)), restarts=((28, 0.03),)),
     # Trains a finished network further: --recipe refine --start-from FILE.
     "refine": Recipe(phases=((96, 8),), learning_rate=0.05, warmup_epochs=0.2, remake=0.25, draw=0.05),
-    # Distillation: three teachers, each without another third of the pictures; model.train.distillation; then distil.
+    # Distillation (model/train/distillation/teacher.py): two teachers, then a student.
     "teacher": Recipe(network="wide_resnet", phases=((28, 36),), label_smoothing=0.0),
     "distil": Recipe(
         phases=((96, 24),),
         learning_rate=0.04,
         warmup_epochs=0.2,
         label_smoothing=0.0,
-        soft_label_weight=0.6,
+        soft_target_weight=0.7,
         remake=0.2,
         draw=0.08,
         sketches=6000,

@@ -76,6 +76,7 @@ class RunFolder:
         self.path = path
         self.state_file = path / "state.safetensors"
         self.checkpoint_file = path / "googlenet.safetensors"
+        self.teacher_file = path / "teacher.safetensors"
 
     def has_state(self) -> bool:
         return self.state_file.exists()

@@ -10,9 +10,9 @@ that was never stopped.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,17 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from model.checkpoint import Checkpoint
-from model.data import DataError, Dataset, Split
+from model.data import DataError, Dataset
 from model.googlenet import GoogLeNet
 from model.predict import load_graph
-from model.train.augment import augment
+from model.train.augment import augment, distort, move
+from model.train.distillation.teacher import Teacher, soft_targets
+from model.train.distillation.wide_resnet import WideResNet
 from model.train.finalize import build_checkpoint
-from model.train.optimisation import autocast, build_network, build_optimizer, update_average
+from model.train.optimisation import autocast, build_network, build_optimizer, network_input, update_average
 from model.train.recipes import Recipe
 from model.train.run_state import Progress, RunFolder, provenance
-from model.train.training_set import SoftLabels, training_set
+from model.train.training_set import training_set
 
 PROGRESS_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -48,12 +50,19 @@ class Trainer:
         seed: int,
         device: torch.device,
         folder: RunFolder,
-        soft_labels: SoftLabels | None = None,
+        teachers: Sequence[Teacher] = (),
     ) -> None:
-        """Raises DataError for sketches with other classes than Fashion-MNIST's, or soft labels of other data."""
+        """Raises DataError for sketches with other classes than Fashion-MNIST's, or without the recipe's teachers."""
         self.recipe, self.dataset, self.seed, self.device, self.folder = recipe, dataset, seed, device, folder
-        split, targets = training_set(dataset, recipe, seed, soft_labels)
-        self.training_split, self.targets = split.to(device), targets.to(device)
+        if bool(teachers) != bool(recipe.soft_target_weight):
+            raise DataError(
+                f"this recipe has soft_target_weight={recipe.soft_target_weight} and {len(teachers)} teachers"
+            )
+        self.teachers = teachers
+        self.training_split = training_set(dataset, recipe, seed).to(device)
+        self.targets = functional.one_hot(self.training_split.labels, len(dataset.classes)).float()
+        self.soft_target_weights = torch.zeros(len(self.training_split), 1, device=device)
+        self.soft_target_weights[: len(dataset.train)] = recipe.soft_target_weight  # teachers know no sketches
         self.validation_split = dataset.validation.to(device)
         pixels = dataset.train.pixels.double() / 255
         self.mean, self.std = (pixels.mean().item(), pixels.std().item()) if recipe.normalise else (0.0, 1.0)
@@ -67,8 +76,8 @@ class Trainer:
         self.steps_per_epoch = len(self.training_split) // self.batch_size
         self.generator = Generator(device)
         self.progress = Progress(provenance=provenance(recipe, seed, dataset))
-        if soft_labels is not None:
-            self.progress.provenance["teachers"] = soft_labels.teachers
+        if teachers:
+            self.progress.provenance["teachers"] = [teacher.provenance for teacher in teachers]
         self.stop_requested = False
 
     def start_from(self, checkpoint: Checkpoint) -> None:
@@ -89,17 +98,14 @@ class Trainer:
         self.progress.provenance["start_from"] = checkpoint.version
 
     def resume(self) -> None:
-        """Restores the stored state. Raises DataError if recipe, seed, data, start or teachers are others."""
+        """Restores the stored state. Raises DataError if recipe, seed, data, start or teachers differ."""
         stored = self.folder.progress()
-        recipe = asdict(Recipe(**stored.provenance["recipe"]))  # with the values that were added since
+        known = {field.name for field in fields(Recipe)}  # values were added to recipes since, or taken away
+        recipe = asdict(Recipe(**{key: value for key, value in stored.provenance["recipe"].items() if key in known}))
         before, now = (_as_json(each) for each in (stored.provenance | {"recipe": recipe}, self.progress.provenance))
         for key in ("recipe", "seed", "data", "start_from", "teachers"):
             if before.get(key) != now.get(key):
                 raise DataError(f"{self.folder.path} was started with another {key}: use the same, or another --out")
-        self.restore(stored)
-
-    def restore(self, stored: Progress) -> None:
-        """Restores the stored state, whatever it was trained from."""
         self.progress = stored
         self.folder.restore(self.network, self.average, self.optimizer)
 
@@ -127,7 +133,7 @@ class Trainer:
         started = time.monotonic()
         for step in range(progress.step, self.steps_per_epoch):
             index = order[step * self.batch_size : (step + 1) * self.batch_size]
-            totals += self._train_step(self.training_split[index], self.targets[index], side)
+            totals += self._train_step(index, side)
             progress.step, progress.seen = step + 1, progress.seen + len(index)
             if step % 20 == 0 or self.stop_requested:
                 loss, accuracy = (totals / progress.seen).tolist()
@@ -139,15 +145,19 @@ class Trainer:
         progress.seconds += time.monotonic() - started
         return progress.step == self.steps_per_epoch
 
-    def _train_step(self, batch: Split, targets: Tensor, side: int) -> Tensor:
-        """One optimisation step; returns the batch's summed loss and its number of correct answers, float64 [2]."""
+    def _train_step(self, index: Tensor, side: int) -> Tensor:
+        """One optimisation step on the pictures `index`; returns summed loss and number correct, float64 [2]."""
         progress, recipe = self.progress, self.recipe
         self.generator.manual_seed(_derived_seed(self.seed, progress.epoch, progress.step))
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(progress.epoch + (progress.step + 1) / self.steps_per_epoch)
-        x = augment(scaled(batch.pixels), recipe, self.generator)
+        batch, targets = self.training_split[index], self.targets[index]
+        x = move(scaled(batch.pixels), recipe, self.generator)
+        if self.teachers:
+            targets = torch.lerp(targets, soft_targets(self.teachers, x), self.soft_target_weights[index])
+        x = distort(x, recipe, self.generator)
         with autocast(self.device):
-            logits = self.network(self.network_input(x, side))
+            logits = self.network(self._network_input(x, side))
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         torch.autograd.backward(loss)
         self.optimizer.step()
@@ -157,11 +167,8 @@ class Trainer:
         correct = (logits.detach().argmax(1) == batch.labels).sum()
         return torch.stack([loss.detach().double() * len(batch), correct.double()])
 
-    def network_input(self, x: Tensor, side: int) -> Tensor:
-        """float [n,1,h,w] in 0–1 → normalised [n,1,side,side]."""
-        if x.shape[-1] != side:
-            x = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=x.shape[-1] > side)
-        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+    def _network_input(self, x: Tensor, side: int) -> Tensor:
+        return network_input(x, side, self.mean, self.std)
 
     def _end_epoch(self, bar: "tqdm[Any]") -> None:
         """Validates, prints and records the epoch's figures, and saves the state."""
@@ -191,13 +198,13 @@ class Trainer:
         correct = 0
         for batch in (self.validation_split[i : i + 500] for i in range(0, len(self.validation_split), 500)):
             with autocast(self.device):
-                logits = self.average(self.network_input(scaled(batch.pixels), side))
+                logits = self.average(self._network_input(scaled(batch.pixels), side))
             correct += int((logits.argmax(1) == batch.labels).sum())
         return correct / len(self.validation_split)
 
     def checkpoint(self) -> Checkpoint:
         """The averaged network, folded, in half precision, measured and calibrated. Raises TypeError for a teacher."""
-        network = self.finished_network()
+        network = self._finished_network()
         if not isinstance(network, GoogLeNet):
             raise TypeError(f"a checkpoint holds a GoogLeNet, not a {self.recipe.network}")
         if self.recipe.batch_norm:
@@ -205,7 +212,16 @@ class Trainer:
         training = {**self.progress.provenance, "history": self.progress.history}
         return build_checkpoint(network, self.mean, self.std, self.dataset, training)
 
-    def finished_network(self) -> nn.Module:
+    def teacher(self) -> Teacher:
+        """The averaged network as a teacher. Raises TypeError for a GoogLeNet."""
+        network = self._finished_network()
+        if not isinstance(network, WideResNet):
+            raise TypeError(f"a teacher is a WideResNet, not a {self.recipe.network}")
+        side = self.recipe.resolution(self.recipe.epochs - 1)
+        provenance = {**self.progress.provenance, "validation": self._validation_accuracy(side)}
+        return Teacher(network, self.mean, self.std, side, provenance)
+
+    def _finished_network(self) -> nn.Module:
         """The averaged network with batch statistics of its own weights, in evaluation mode."""
         if self.recipe.batch_norm:
             with autocast(self.device):
@@ -218,7 +234,7 @@ class Trainer:
         side = self.recipe.resolution(self.recipe.epochs - 1)
         for index in torch.split(order[:BATCH_NORM_PICTURES], BATCH_NORM_BATCH):
             x = augment(scaled(self.training_split[index].pixels), self.recipe, self.generator)
-            yield self.network_input(x, side)
+            yield self._network_input(x, side)
 
     def _random_order(self, epoch: int) -> Tensor:
         """Seeds the generator for this epoch and shuffles the training pictures: int64 [n]."""

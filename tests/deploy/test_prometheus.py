@@ -22,6 +22,8 @@ RULES = ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text())
 VARIABLES = {"$__rate_interval": "10s", "$job": "googlenet", "$instance": ".*"}
 PATIENCE = 120.0
+DEPENDS_ON_SPEED = {"GooglenetSlow"}
+"""A busy test machine may really be slow. The files *_test.yml test when this alert fires."""
 OURS = re.compile(r"\bgooglenet_\w+|\bprocess_\w+")
 
 
@@ -167,14 +169,15 @@ def test_no_alert_fires_and_all_can_be_evaluated(prometheus: Prometheus) -> None
     while True:  # the first evaluation may be before the first scrape
         groups = prometheus.ask("rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
-        settled = all(rule["health"] == "ok" and rule.get("state") != "pending" for rule in rules)
-        if settled or time.monotonic() > until:
+        errors = [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"]
+        states = {rule["name"]: rule["state"] for rule in rules if rule["type"] == "alerting"}
+        active = {name for name, state in states.items() if state != "inactive"} - DEPENDS_ON_SPEED
+        if not (errors or active) or time.monotonic() > until:
             break
         time.sleep(0.2)
-    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
-    alerts = {rule["name"]: rule for rule in rules if rule["type"] == "alerting"}
-    assert set(alerts) == set(re.findall(r"alert: (\w+)", (RULES / "alerts.yml").read_text()))
-    assert {name: rule["state"] for name, rule in alerts.items()} == dict.fromkeys(alerts, "inactive")
+    assert not errors
+    assert set(states) == set(re.findall(r"alert: (\w+)", (RULES / "alerts.yml").read_text()))
+    assert not active
 
 
 def test_rules_and_dashboard_name_what_the_service_exports(prometheus: Prometheus) -> None:

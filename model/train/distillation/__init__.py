@@ -1,1 +1,1 @@
-"""Knowledge distillation: the teachers' network, and the labels that they give to the training pictures."""
+"""Knowledge distillation: the teachers' network, and what a student learns from them."""
