@@ -99,7 +99,7 @@ RECIPES = {
     # Distillation (model/train/distillation/teacher.py): two teachers, then a student.
     "teacher": Recipe(network="wide_resnet", phases=((28, 36),), label_smoothing=0.0),
     "distil": Recipe(
-        phases=((96, 24),),
+        phases=((96, 18),),
         learning_rate=0.04,
         warmup_epochs=0.2,
         label_smoothing=0.0,
