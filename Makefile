@@ -39,7 +39,7 @@ format: $(VENV)/.everything  ## puts the code into the project's format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-train: $(VENV)/.everything  ## trains the shipped recipe, or goes on with it; ARGS="--recipe quick" for another
+train: $(VENV)/.everything  ## trains the default recipe, or goes on with it; ARGS="--recipe quick" for another
 	$(KEPT) $(RUN) -m model.train --resume $(ARGS)
 
 evaluate: $(VENV)/.everything  ## accuracy of the shipped weights on the test set

@@ -33,8 +33,6 @@ from app.middleware.authentication import Authentication
 from app.middleware.early_rejection import EarlyRejection
 from app.middleware.request_log import RequestLog
 from app.middleware.request_monitor import RequestMonitor
-from app.middleware.root_path import RootPath
-from app.middleware.start_messages import StartMessages
 from app.settings import Settings, traces_requested
 from model.checkpoint import Checkpoint
 
@@ -65,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Fashion-MNIST class probabilities for pictures of garments, from a GoogLeNet.",
         version=importlib.metadata.version("fashion-googlenet"),
         lifespan=functools.partial(_lifespan, settings=settings, metrics=metrics, request_log=request_log),
-        redirect_slashes=False,  # app.middleware.root_path
+        redirect_slashes=False,  # app.api.paths.normalise
         telemetry={"tracing": False, "metrics": False, "logs": False},  # app.tracing and app.metrics do this
     )
     routers = [monitoring.router, page.router, v1.router, v2.router]
@@ -75,8 +73,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Authentication)  # the last one added is the outermost
     app.add_middleware(RequestMonitor, request_log=request_log)
-    app.add_middleware(RootPath)
-    app.add_middleware(StartMessages)
     problems.add_exception_handlers(app)
     return app
 
@@ -128,7 +124,8 @@ def _start_tracing(classifier: Classifier, request_log: RequestLog) -> "Tracing 
         install = "pip install 'fashion-googlenet[tracing]', or unset the variable"
         raise StartError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed: {install}") from None
     tracing = Tracing(classifier.model, classifier.metrics)
-    request_log.tracing = classifier.tracer = tracing
+    request_log.tracing = tracing
+    classifier.trace(tracing)
     return tracing
 
 

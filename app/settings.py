@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     keep_alive: PositiveFloat = 75.0
     """Seconds a connection may be idle after a response; should be longer than a load balancer's, often 60"""
     max_upload_bytes: PositiveInt = 32 * 1024 * 1024
-    """Largest body in bytes"""
+    """Largest body in bytes; JSON and urlencoded bodies 1.5 times as many, except for /v2"""
     max_pixels: PositiveInt = 16_000_000
     """Largest picture in pixels as decoded; some formats count otherwise (docs/api.md)"""
     api_key: SecretStr | None = None
@@ -77,11 +77,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Format of the log, which has a line for each request"""
     stuck_limit: PositiveFloat = 60.0
-    """Seconds without a correct result from the engine after which /health/live fails"""
+    """Seconds until /health/live fails if a batch does not end, all fail, or a known picture is misclassified"""
     drain_delay: NonNegativeFloat = 2.0
     """Seconds of normal service after SIGTERM, in which load balancers notice that the service stops"""
     drain_limit: PositiveFloat = 20.0
-    """Seconds after SIGTERM at which unfinished requests get a 503"""
+    """Seconds from SIGTERM until no request is open; unfinished ones get a 503 one second earlier"""
 
     @field_validator("grpc_port")
     @classmethod

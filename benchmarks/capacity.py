@@ -117,7 +117,7 @@ def fit_replica(results: dict[str, Any]) -> Replica:
 def costs_table(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [
-        "| one core | pictures/s | CPU ms a picture | of it outside the engine | bytes in | bytes out, a picture |",
+        "| one core | pictures/s | CPU ms a picture | CPU ms outside the engine | bytes in | bytes out, a picture |",
         "|---|---|---|---|---|---|",
     ]
     for kind, (name, _, count, _) in REQUEST_KINDS.items():

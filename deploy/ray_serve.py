@@ -5,8 +5,9 @@ serve run --working-dir . deploy.ray_serve:build replicas=6 cpus=2         six, 
 serve run --working-dir . deploy.ray_serve:build gpus=0.25 max_replicas=16   four replicas a card
 
 The working directory is this repository. Ray sends it to every node; the nodes need its dependencies and the extra
-`ray`. The service's settings go into Ray's YAML of the application as `settings: {API_KEY: …}`. Host, port, header,
-body and drain limits have no effect: Ray's proxy has its own. docs/scaling.md has the costs and the alternatives.
+`ray`. The service's settings go into Ray's YAML of the application as `settings: {API_KEY: …}`. Host, port, header and
+drain settings have no effect: Ray's proxy has its own. The limit on body bytes still applies. docs/scaling.md has the
+costs and the alternatives.
 """
 
 import os

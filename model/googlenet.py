@@ -1,4 +1,4 @@
-"""GoogLeNet as in *Dive into Deep Learning*, section 8.4, for 1×96×96 pictures and 10 classes.
+"""GoogLeNet as in *Dive into Deep Learning*, section 8.4, for 1×96×96 pictures and any number of classes (book: 10).
 
 The architecture is that of Szegedy et al., "Going deeper with convolutions" (CVPR 2015), without the
 auxiliary classifiers. `GoogLeNet()` is the book's plain net; `GoogLeNet(batch_norm=True)` normalises

@@ -47,7 +47,7 @@ async def ready(request: Request, response: Response) -> schemas.Health:
 
 @router.get("/health/live", tags=["Health"], summary="Does the process run?", responses={503: {"model": schemas.Live}})
 async def live(request: Request, response: Response) -> schemas.Live:
-    """503 once the engine has finished no batch, or given no right answer, for so long that only a restart can help."""
+    """503 if for STUCK_LIMIT seconds no batch has ended or succeeded, or the known picture was classified wrongly."""
     stuck = is_stuck(request)
     response.status_code = 503 if stuck else 200
     return schemas.Live(status="stuck" if stuck else "alive")

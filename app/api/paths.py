@@ -1,4 +1,4 @@
-"""The path of a request without the prefix (root path) that a proxy serves the application under."""
+"""The path of a request, and the prefix (root path) that a proxy serves the application under."""
 
 from starlette.types import Scope
 
@@ -10,7 +10,18 @@ def strip_prefix(path: str, prefix: str) -> str:
     return path.rstrip("/") or "/"
 
 
+def normalise(scope: Scope) -> None:
+    """Makes `root_path` the prefix and lets `path` start with it, as ASGI requires, even if the proxy removes it.
+
+    Slashes at the end are removed without a redirect: many clients do not send the body again.
+    """
+    service = scope.get("state", {}).get("service")
+    prefix = scope.get("root_path") or (service.settings.root_path if service else "")
+    if prefix or scope["path"].endswith("/"):
+        scope["root_path"], scope["path"] = prefix, prefix + strip_prefix(scope["path"], prefix)
+
+
 def route_path(scope: Scope) -> str:
-    """The path of a route, once app.middleware.root_path has normalised the scope."""
+    """The path of a route, of a normalised scope."""
     path: str = scope["path"]
     return path[len(scope.get("root_path", "")) :]

@@ -21,7 +21,8 @@ from app.errors import ServiceError
 from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
-from app.inference.scores import Scores, choose_turn, rotate_by_quarters, score, unclear_pictures
+from app.inference.quarter_turns import choose_turn, rotate_by_quarters, unclear_pictures
+from app.inference.scores import Scores, score
 from model.checkpoint import Checkpoint
 from model.preprocess import SIZE, BackgroundOption, Mode
 

@@ -1,31 +1,27 @@
-"""Classifies pictures: file → decode → preprocess → batch → engine → scores → Prediction.
+"""Classifies pictures: admits them, has them prepared, and submits them to the engine's queue.
 
-Each picture is decoded and preprocessed before the queue. A bad picture is refused alone and never reaches a batch.
+Each picture is prepared before the queue. A bad picture is refused alone and never reaches a batch.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import DeadlinePassed, ServiceError
-from app.images.decode import Picture, decode_and_preprocess, open_picture
-from app.images.memory_budget import DecodeBudget
+from app.errors import ServiceError
 from app.inference.admission import AdmissionControl
 from app.inference.batching.batcher import Batcher
 from app.inference.batching.requests import Answer, Outcome
-from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, ahead, lanes
 from app.inference.engines.batch_size import useful_batch_size, warm_up
-from app.inference.loop_throttle import LoopThrottle
 from app.inference.model_handle import ModelHandle
+from app.inference.preparation import Preparation, Prepared
 from app.inference.quarter_turns import submit_with_quarter_turns
-from app.inference.scores import Scores, score
+from app.inference.scores import Scores
 from app.inference.stage_tracer import StageTracer
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
@@ -36,28 +32,11 @@ if TYPE_CHECKING:  # also used without the web framework
 
 log = logging.getLogger(__name__)
 
-MAX_INLINE_BYTES = 16 * 1024
-"""The header of a file up to this size is read in the event loop. A tiny picture is decoded there, too."""
-
-MAX_INLINE_FILES = 16
-"""A tensor with more files has all of them decoded in threads."""
-
-MAX_LARGEST_DECODES = 4
-"""Pictures of the largest size allowed that are decoded at a time, on any number of cores: a limit on memory."""
-
 MAX_ARRAY_BATCH_SIZE = 64
 """Batch size for pictures that were submitted as one array, if the most useful batch size is smaller."""
 
 ENGINE_SHARE = 0.5
 """The engine's assumed share of the work for a picture, for the first estimate of the rate of answers."""
-
-
-class Prepared(NamedTuple):
-    """A preprocessed picture, time.monotonic() when its decoding began, and how long it took with preprocessing."""
-
-    preprocessed: Preprocessed
-    started: float
-    seconds: float
 
 
 class Prediction(NamedTuple):
@@ -68,31 +47,28 @@ class Prediction(NamedTuple):
 
 
 class Classifier:
-    """Owns the engine, its queue and the decoding threads."""
+    """Owns the engine, its queue and the preparation of pictures."""
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, settings: "Settings", metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
-        self.tracer: StageTracer | None = None
-        """Set by app.main if traces are exported."""
+        self._tracer: StageTracer | None = None
         self.model = ModelHandle(checkpoint, engine, settings, metrics)
         self._capacity, self._measured_engine = warm_up(engine, checkpoint.golden.pixels), _kind(engine)
         rates = {size: size / seconds for size, seconds in self._capacity.items()}
         batch_size = settings.max_batch_size or useful_batch_size(self._capacity)
-        self._inline_decodes = LoopThrottle(lambda: self.admission.crowded)
         self.batcher: Batcher[Scores] = Batcher(
-            self._infer,
+            self.model.score,
             self.model.recover,
             lanes=lanes(engine),
             ahead=ahead(engine),
             max_batch_size=batch_size,
             max_array_batch_size=settings.max_batch_size or max(batch_size, MAX_ARRAY_BATCH_SIZE),
             metrics=metrics,
-            arriving=lambda: self._inline_decodes.waiting,
+            arriving=lambda: self._preparation.waiting,
         )
         rate = ENGINE_SHARE * max(rates.values())
         self.admission = AdmissionControl(settings.queue_size, rate, settings.request_timeout, metrics)
-        self._decode_budget = DecodeBudget(MAX_LARGEST_DECODES)
-        self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
+        self._preparation = Preparation(settings, metrics, lambda: self.admission.crowded)
         log.info(
             "%s on %s in %s; pictures/s by batch size: %s; batches of up to %d",
             *_kind(engine),
@@ -106,7 +82,7 @@ class Classifier:
         """One picture. Raises ServiceError: UnsupportedFormat, UndecodablePicture, QueueFull, DeadlinePassed, …"""
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(1):
-            prepared = await self._prepare(data, mode, background, deadline)
+            prepared = await self._preparation.prepare(data, mode, background, deadline)
             may_turn = [mode == rotation == "auto"]
             ((outcome, degrees),) = await self._submit([prepared.preprocessed.pixels], deadline, may_turn)
         prediction = self._prediction(prepared, outcome, degrees)
@@ -129,7 +105,7 @@ class Classifier:
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(len(pictures)):
             prepared = await asyncio.gather(
-                *(self._prepare_or_error(data, mode, background, deadline) for data in pictures)
+                *(self._preparation.prepare_or_error(data, mode, background, deadline) for data in pictures)
             )
             usable = [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
             may_turn = [
@@ -149,7 +125,9 @@ class Classifier:
         """
         deadline = time.monotonic() + self.settings.request_timeout
         with self.admission.admit(sum(map(len, tensors))):
-            blocks = [t if isinstance(t, np.ndarray) else await self._prepare_all(t, deadline) for t in tensors]
+            blocks = [
+                t if isinstance(t, np.ndarray) else await self._preparation.prepare_all(t, deadline) for t in tensors
+            ]
             pixels = blocks[0] if len(blocks) == 1 else [picture for block in blocks for picture in block]
             may_turn = [turn for t in tensors for turn in [not isinstance(t, np.ndarray)] * len(t)]
             outcomes = [outcome for outcome, _ in await self._submit(pixels, deadline, may_turn)]
@@ -161,71 +139,9 @@ class Classifier:
         self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], deadline: float, may_turn: Sequence[bool]
     ) -> list[tuple[Outcome[Scores], int]]:
         outcomes = await submit_with_quarter_turns(self.batcher, pixels, deadline, may_turn)
-        if self.tracer is not None:
-            self.tracer.answered(outcome for outcome, _ in outcomes)
+        if self._tracer is not None:
+            self._tracer.answered(outcome for outcome, _ in outcomes)
         return outcomes
-
-    async def _prepare(
-        self, data: bytes, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
-    ) -> Prepared:
-        """bytes → decoded and preprocessed picture: a tiny one in the event loop if `inline`, others in a thread."""
-        prepared: Prepared | Picture | bytes = data
-        if inline and len(data) <= MAX_INLINE_BYTES:
-            prepared = await self._inline_decodes.run(lambda: self._prepare_tiny(data, mode, background))
-        if not isinstance(prepared, Prepared):
-            loop, started = asyncio.get_running_loop(), time.monotonic()
-            try:
-                async with asyncio.timeout_at(loop.time() + deadline - started):
-                    preprocessed = await loop.run_in_executor(
-                        self._decoders, self._prepare_any, prepared, mode, background
-                    )
-            except TimeoutError:
-                raise DeadlinePassed("the picture was not decoded in time") from None
-            prepared = Prepared(preprocessed, started, time.monotonic() - started)
-        self.metrics.decoded(prepared.seconds)
-        if self.tracer is not None:
-            self.tracer.decoded(prepared.started, prepared.started + prepared.seconds)
-        return prepared
-
-    async def _prepare_or_error(
-        self, data: bytes | Preprocessed, mode: Mode, background: BackgroundOption, deadline: float, inline: bool = True
-    ) -> Prepared | ServiceError:
-        if isinstance(data, Preprocessed):
-            return Prepared(data, 0.0, 0.0)
-        try:
-            return await self._prepare(data, mode, background, deadline, inline)
-        except ServiceError as error:
-            return error
-
-    async def _prepare_all(self, files: Sequence[bytes], deadline: float) -> list[NDArray[np.uint8]]:
-        """Raises the error of the first unusable file. Many files are not decoded inline: that would block the loop."""
-        inline = len(files) <= MAX_INLINE_FILES
-        prepared = await asyncio.gather(
-            *(self._prepare_or_error(data, "auto", "auto", deadline, inline) for data in files)
-        )
-        for i, entry in enumerate(prepared):
-            if isinstance(entry, ServiceError):
-                entry.detail = f"image[{i}]: {entry.detail}"
-                raise entry
-        return [entry.preprocessed.pixels for entry in prepared if isinstance(entry, Prepared)]
-
-    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Prepared | Picture:
-        """A picture that is not tiny is only opened."""
-        started = time.monotonic()
-        picture = open_picture(data, self.settings.max_pixels)
-        if not picture.is_tiny:
-            return picture
-        return Prepared(decode_and_preprocess(picture, mode, background), started, time.monotonic() - started)
-
-    def _prepare_any(self, data: bytes | Picture, mode: Mode, background: BackgroundOption) -> Preprocessed:
-        picture = data if isinstance(data, Picture) else open_picture(data, self.settings.max_pixels)
-        with self._decode_budget.reserve(picture.budget_share):
-            return decode_and_preprocess(picture, mode, background)
-
-    def _infer(self, pixels: NDArray[np.uint8]) -> list[Scores]:
-        """The engine's step, uint8 [n,96,96] → n scores. Runs in the engine's threads."""
-        checkpoint, engine = self.model.current
-        return score(engine, checkpoint, pixels)
 
     def _prediction(self, prepared: Prepared, outcome: Outcome[Scores], degrees: int) -> Prediction | ServiceError:
         if isinstance(outcome, ServiceError):
@@ -268,6 +184,10 @@ class Classifier:
         self.model.unhealthy_engine = None
         self.batcher.health.mark_healthy()
 
+    def trace(self, tracer: StageTracer) -> None:
+        """Reports the stages of every picture from now on."""
+        self._tracer = self._preparation.tracer = tracer
+
     def reload(self) -> None:
         """Loads the checkpoint's file again; it replaces the current one if it is correct."""
         self.model.reload(self.batcher.max_batch_size)
@@ -278,7 +198,7 @@ class Classifier:
     async def stop(self) -> None:
         """Finishes the accepted pictures."""
         await self.batcher.stop()
-        self._decoders.shutdown(wait=False)
+        self._preparation.stop()
 
 
 def _kind(engine: Engine) -> tuple[str, str, str]:

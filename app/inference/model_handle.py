@@ -14,8 +14,10 @@ from app.errors import StartError
 from app.inference.cpu import lower_thread_priority
 from app.inference.engines.base import Engine, device_memory
 from app.inference.engines.choose import build_engine, golden_error
+from app.inference.scores import Scores, score
 from app.metrics import Metrics
 from model.checkpoint import Checkpoint
+from model.preprocess import Pixels
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -43,6 +45,11 @@ class ModelHandle:
         self._reload_requested = False
         self._backoff, self._next_restart = MIN_BACKOFF, 0.0
         self._swap(self.current)
+
+    def score(self, pixels: Pixels) -> list[Scores]:
+        """uint8 [n,96,96] → n scores. Called in the engine's threads. Raises what the engine raises."""
+        checkpoint, engine = self.current
+        return score(engine, checkpoint, pixels)
 
     def recover(self) -> bool:
         """Restarts the engine if it is broken; returns whether it works. Called in one engine thread at a time."""

@@ -1,16 +1,20 @@
-"""Classifies a picture rotated by 90, 180 and 270° too, in one more batch, if its out-of-distribution score demands.
+"""Classifies an unclear picture rotated by 90, 180 and 270° too, in one more batch.
 
-Messengers remove the EXIF data that says which side of a photo is up.
+Its out-of-distribution score says whether it is unclear. Messengers remove the EXIF data that says which side of a
+photo is up.
 """
 
 import contextlib
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
+
 from app.errors import ServiceError
 from app.inference.batching.batcher import Batcher
 from app.inference.batching.requests import Answer, Outcome
-from app.inference.scores import Scores, choose_turn, rotate_by_quarters, unclear_pictures
+from app.inference.scores import Scores
+from model.ood_detector import best_turn
 from model.preprocess import Pixels
 
 
@@ -43,3 +47,27 @@ def _choose(answer: Answer[Scores], rotated: Sequence[Outcome[Scores]]) -> tuple
     last = max(others, key=lambda other: other.queued + other.inference)
     times = answer.queued + last.queued, answer.inference + last.inference
     return Answer(result, answer.batch_size, *times, answer.visits + last.visits), degrees
+
+
+def unclear_pictures(scores: Sequence[Scores | None], may_rotate: Sequence[bool]) -> list[int]:
+    """Indices of the pictures to try in their other quarter turns, of those that may be rotated and have scores."""
+    return [i for i, each in enumerate(scores) if may_rotate[i] and each is not None and each.needs_rotation_check]
+
+
+def rotate_by_quarters(pixels: Pixels) -> list[Pixels]:
+    """A picture [96,96] rotated by 90, 180 and 270° counter-clockwise."""
+    return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
+
+
+def choose_turn(scores: Scores, rotated: Sequence[Scores]) -> tuple[Scores, int]:
+    """The scores to answer with, and the degrees by which the picture is rotated for them, counter-clockwise.
+
+    `rotated` are the scores of what `rotate_by_quarters` returns. model.ood_detector.best_turn makes the choice.
+    """
+    candidates = [scores, *rotated]
+    excess = [[candidate.ood_excess] for candidate in candidates if candidate.ood_excess is not None]
+    if len(excess) < len(candidates):
+        return scores, 0
+    confidence = [[candidate.probabilities.max()] for candidate in candidates]
+    ((turn,), (is_outlier,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
+    return candidates[turn]._replace(out_of_distribution=bool(is_outlier)), 90 * int(turn)

@@ -1,6 +1,5 @@
 """Engine outputs → probabilities and out-of-distribution score of each picture."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from app.inference.engines.base import Engine
 from model.checkpoint import Checkpoint
 from model.labels import probabilities
-from model.ood_detector import best_turn, needs_rotation_check
+from model.ood_detector import needs_rotation_check
 
 
 class Scores(NamedTuple):
@@ -28,7 +27,7 @@ class Scores(NamedTuple):
     ood_excess: float | None
     """`ood_score` minus the engine's threshold; None if there is no score."""
     out_of_distribution: bool | None
-    """Whether `ood_excess` is above 0, or as `choose_turn` decides; None if there is no score."""
+    """Whether `ood_excess` is above 0, or as quarter_turns.choose_turn decides; None if there is no score."""
     needs_rotation_check: bool
     """Whether the picture should be tried in its other quarter turns."""
     version: str
@@ -52,27 +51,3 @@ def score(engine: Engine, checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> 
         Scores(*part, *values, checkpoint.version)
         for part, values in zip(parts, zip(*columns, strict=True), strict=True)
     ]
-
-
-def unclear_pictures(scores: Sequence[Scores | None], may_rotate: Sequence[bool]) -> list[int]:
-    """Indices of the pictures to try in their other quarter turns, of those that may be rotated and have scores."""
-    return [i for i, each in enumerate(scores) if may_rotate[i] and each is not None and each.needs_rotation_check]
-
-
-def rotate_by_quarters(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """A picture [96,96] rotated by 90, 180 and 270° counter-clockwise."""
-    return [np.rot90(pixels, quarter) for quarter in (1, 2, 3)]
-
-
-def choose_turn(scores: Scores, rotated: Sequence[Scores]) -> tuple[Scores, int]:
-    """The scores to answer with, and the degrees by which the picture is rotated for them, counter-clockwise.
-
-    `rotated` are the scores of what `rotate_by_quarters` returns. model.ood_detector.best_turn makes the choice.
-    """
-    candidates = [scores, *rotated]
-    excess = [[candidate.ood_excess] for candidate in candidates if candidate.ood_excess is not None]
-    if len(excess) < len(candidates):
-        return scores, 0
-    confidence = [[candidate.probabilities.max()] for candidate in candidates]
-    ((turn,), (is_outlier,)) = best_turn(np.array(excess, np.float32), np.array(confidence, np.float32))
-    return candidates[turn]._replace(out_of_distribution=bool(is_outlier)), 90 * int(turn)

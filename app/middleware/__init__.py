@@ -1,1 +1,1 @@
-"""ASGI middleware, with the request log and API keys that it uses; early rejection, which app.http calls before it."""
+"""ASGI middleware, the request log and the API keys. Also early rejection, which app.http calls before middleware."""

@@ -1,4 +1,4 @@
-"""Surrounds every request: gives it an id, measures its time, logs it and adds security headers to its response."""
+"""Surrounds every request: id, time, log line, and security headers of its response. Normalises its path."""
 
 import asyncio
 import logging
@@ -8,10 +8,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.api.paths import normalise
 from app.api.upload.memory_budget import RESERVED
 from app.asgi import CLIENT_DISCONNECTED
 from app.errors import NotReady
 from app.middleware.request_log import RequestLog
+from app.middleware.start_messages import run_lifespan
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +34,17 @@ DOCS_POLICY = (
 
 
 class RequestMonitor:
-    """ASGI middleware around authentication and the routes. `request_log` is the application's."""
+    """The outermost ASGI middleware. `request_log` is the application's."""
 
     def __init__(self, app: ASGIApp, request_log: RequestLog) -> None:
         self.app, self.request_log = app, request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await run_lifespan(self.app, scope, receive, send)
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        normalise(scope)
         started, status = time.monotonic(), CLIENT_CLOSED_REQUEST
         request_id = self.request_log.request_id(scope["headers"])
         trace = None if self.request_log.tracing is None else self.request_log.tracing.start(scope)

@@ -17,31 +17,24 @@ OTHER_SERVER = (
 )
 
 
-class StartMessages:
-    """ASGI middleware for the lifespan."""
+async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Runs the application's lifespan, and shortens the message of its failure. Raises what the application raises."""
+    if DRAINING not in scope.get("state", {}):  # app.http.uvicorn_internals sets it
+        log.warning(OTHER_SERVER)
+    failures: list[Message] = []
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    async def hold_back_failure(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            failures.append(message)
+        else:
+            await send(message)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            return await self.app(scope, receive, send)
-        if DRAINING not in scope.get("state", {}):  # app.http.uvicorn_internals sets it
-            log.warning(OTHER_SERVER)
-        failures: list[Message] = []
-
-        async def hold_back_failure(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed":
-                failures.append(message)
-            else:
-                await send(message)
-
-        try:
-            await self.app(scope, receive, hold_back_failure)
-        except Exception as error:
-            for message in failures:
-                await send({**message, "message": _in_one_line(error) or message["message"]})
-            raise
+    try:
+        await app(scope, receive, hold_back_failure)
+    except Exception as error:
+        for message in failures:
+            await send({**message, "message": _in_one_line(error) or message["message"]})
+        raise
 
 
 def _in_one_line(error: Exception) -> str | None:

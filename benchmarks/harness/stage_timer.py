@@ -21,7 +21,7 @@ from typing import Any
 from app import logs
 from app.api import predict
 from app.http import protocol, uvicorn_internals, write_coalescing
-from app.inference import classifier
+from app.inference import preparation
 from app.inference.batching import batcher, engine_threads
 from app.middleware import request_log
 from benchmarks.harness.instant_engine import InstantEngine
@@ -33,7 +33,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "read and parse the request": [(protocol.Protocol, "data_received")],
     "middleware and handler": [(uvicorn_internals.RequestResponseCycle, "run_asgi")],
     "body and form": [(predict, "read_pictures")],
-    "decode and resize": [(classifier.Classifier, "_prepare_tiny")],
+    "decode and resize": [(preparation.Preparation, "_prepare_tiny")],
     "queue: form batches, hand over": [(batcher.Batcher, "_enqueue"), (batcher.Batcher, "_dispatch")],
     "engine's threads: stack, score": [(engine_threads.EngineThreads, "_answer")],
     "queue: give answers out": [(batcher.Batcher, "_deliver")],

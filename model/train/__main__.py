@@ -1,6 +1,7 @@
 """Trains GoogLeNet on Fashion-MNIST or on your own folder of pictures, on a CPU or a GPU.
 
-    python -m model.train                          the first run of the shipped weights
+    python -m model.train                          the default recipe, from scratch; the shipped weights needed
+                                                   further runs (model/README.md)
     python -m model.train --recipe quick           a few minutes on two cores, to try things
     python -m model.train --data my-pictures/      your own pictures, one folder for each class
     python -m model.train --recipe refine --start-from model/weights/googlenet.safetensors

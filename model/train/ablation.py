@@ -1,4 +1,4 @@
-"""Ablation study: what each ingredient of the default recipe contributes, from short runs with one thing changed.
+"""Ablation study: how the accuracy changes when one thing is taken from the default recipe or added to it.
 
     python -m model.train.ablation --out runs/ablation
 

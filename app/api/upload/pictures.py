@@ -52,7 +52,7 @@ async def read_pictures(request: Request, options: Options, max_pictures: int) -
 
     Raises ServiceError, RequestValidationError.
     """
-    settings = Service.from_request(request).settings
+    settings, uploads = Service.from_request(request).settings, request.state.uploads
     content_type = dict(request.scope["headers"]).get(b"content-type", b"")
     media_type, parameters = parse_header_value(content_type)
     is_text = media_type in (JSON, URLENCODED)
@@ -60,15 +60,12 @@ async def read_pictures(request: Request, options: Options, max_pictures: int) -
     body = b"".join(await read_body(request, limit=limit, timeout=settings.body_timeout))
     if media_type == MULTIPART:
         parts = parse_multipart(body, parameters.get(b"boundary"))
-    elif len(body) <= INLINE_BYTES or not (is_text or body[:INLINE_BYTES].isascii()):
-        parts = _parse_parts(body, media_type)
     else:
-        parts = await request.state.uploads.parse_large(_parse_parts, body, media_type)
+        text_size = len(body) if is_text or body[:INLINE_BYTES].isascii() else 0
+        parts = await uploads.parse(text_size, _parse_parts, body, media_type)
     picture_parts, option_fields = _select(parts, max_pictures)
-    if len(body) <= INLINE_BYTES or all(part.is_file for part in picture_parts):
-        pictures = _decode_text(picture_parts, settings.max_upload_bytes)
-    else:
-        pictures = await request.state.uploads.parse_large(_decode_text, picture_parts, settings.max_upload_bytes)
+    text_size = 0 if all(part.is_file for part in picture_parts) else len(body)
+    pictures = await uploads.parse(text_size, _decode_text, picture_parts, settings.max_upload_bytes)
     return pictures, merge_options(request, option_fields) if option_fields else options
 
 

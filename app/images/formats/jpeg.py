@@ -1,4 +1,4 @@
-"""Structural checks of a JPEG: count its segments and scans, and tell how its coefficients are stored (ITU-T T.81)."""
+"""Structural check of a JPEG (ITU-T T.81): counts segments and scans. Also tells how the coefficients are stored."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Times the engine with several batch sizes at the start, and chooses the largest one to serve with."""
+"""Times the engine with several batch sizes at the start, and chooses the largest batch to serve with.
+
+It is the smallest size that reaches 90 % of the best rate.
+"""
 
 import time
 from collections.abc import Callable
