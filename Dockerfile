@@ -29,7 +29,7 @@ WORKDIR /
 EXPOSE 8000
 # gRPC: the extra grpc, GOOGLENET_GRPC_PORT=8001 and EXPOSE 8001
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \
-    CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"GOOGLENET_PORT\"]}/health', timeout=5)"]
+    CMD ["python3", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"GOOGLENET_PORT\"]}/health', timeout=5)"]
 CMD ["python3", "-m", "app"]
 LABEL org.opencontainers.image.title="fashion-googlenet" \
       org.opencontainers.image.description="Fashion-MNIST class probabilities for pictures of garments, over HTTP" \

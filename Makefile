@@ -12,7 +12,7 @@ KEPT   := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 
 # What a machine with torch, numpy, Pillow, safetensors, uvloop, httpx and pytest lacks to serve and train.
 BUNDLED := annotated-doc annotated-types fastapi fastapi_offline httptools pydantic pydantic_core pydantic-settings \
-           python-dotenv starlette typing-inspection typing_extensions uvicorn
+           prometheus_client python-dotenv starlette threadpoolctl typing-inspection typing_extensions uvicorn
 BUNDLE_FOR := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux1_x86_64
 DATA := /usr/share/datasets/fashion-mnist
 

@@ -5,6 +5,7 @@ Batches stay in order, and only a few are in memory at once. Large jobs decode i
 mostly Python code, and threads would wait for each other at Python's global lock (the GIL).
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.cli.input_files import STDIN, read_stdin
 from app.cli.output import Row
-from app.errors import ServiceError
+from app.errors import BodyTooLarge, ServiceError
 from app.images.decode import decode_and_preprocess, open_picture
 from app.inference.cpu import usable_cores
 from app.inference.engines.base import Engine, lanes
@@ -43,6 +44,7 @@ class ClassifyOptions:
     """Options that apply to every file."""
 
     max_pixels: int
+    max_bytes: int
     probabilities: bool
     mode: Mode
     background: BackgroundOption
@@ -103,7 +105,7 @@ def decode(paths: Sequence[str], options: ClassifyOptions) -> DecodedBatch:
         rows.append(row)
         try:
             prepared = decode_and_preprocess(
-                open_picture(_read(path), options.max_pixels), options.mode, options.background
+                open_picture(_read(path, options.max_bytes), options.max_pixels), options.mode, options.background
             )
         except OSError as error:
             row.error = f"unreadable: {error.strerror or error}"
@@ -115,10 +117,13 @@ def decode(paths: Sequence[str], options: ClassifyOptions) -> DecodedBatch:
     return DecodedBatch(rows, np.stack(pictures) if pictures else np.empty((0, SIZE, SIZE), np.uint8))
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, max_bytes: int) -> bytes:
+    """Raises OSError, and BodyTooLarge as the service does."""
     if path == STDIN:
         return read_stdin()
     with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise BodyTooLarge(f"the file has more than {max_bytes} bytes")
         return file.read()
 
 

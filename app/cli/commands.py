@@ -2,8 +2,9 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from pydantic import ValidationError
@@ -77,7 +78,7 @@ def classify(
         decoders = start_decoders(files, device or Settings().device)
         settings, loaded, chosen_engine = _build_engine(engine, device, checkpoint)
         sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
-        options = ClassifyOptions(settings.max_pixels, probabilities, mode, background)
+        options = ClassifyOptions(settings.max_pixels, settings.max_upload_bytes, probabilities, mode, background)
         classes = list(loaded.metadata.classes) if probabilities else []
         batches = classify_files(chosen_engine, loaded, files, options, decoders)
         all_usable = write_all(batches, len(files), writer(classes))
@@ -123,6 +124,7 @@ def _build_engine(name: str | None, device: str | None, file: Path | None) -> tu
 
 def main() -> None:
     """Runs a command. Exit status: 0; 1 if a picture could not be used; 2 if the command could not run."""
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8
     try:
         cli(prog_name="fashion-googlenet")
     except ValidationError as error:

@@ -31,7 +31,7 @@ def describe(checkpoint: Checkpoint, settings: Settings) -> None:
     table = Table(show_header=False, title=metadata.name)
     for name, value in rows:
         table.add_row(name, str(value))
-    Console().print(table, highlight=False)
+    Console(markup=False).print(table, highlight=False)
 
 
 def _join(recipe: dict[str, Any]) -> str:

@@ -19,8 +19,9 @@ STDIN = "-"
 def find_files(paths: Iterable[str]) -> Iterator[str]:
     """Yields each file; for a folder, all pictures below it, sorted by name; for a pattern, its matches.
 
-    A path that does not exist is yielded too, so that it becomes a row with an error. `-` is yielded if standard
-    input is a picture; otherwise standard input is read as a list of paths, one per line.
+    A path that does not exist and a folder that cannot be read are yielded too, so that they become rows with an
+    error. `-` is yielded if standard input is a picture; otherwise standard input is read as a list of paths, one per
+    line, or separated by null characters as `find -print0` writes it.
     """
     for path in paths:
         if path == STDIN:
@@ -41,16 +42,27 @@ def read_stdin() -> bytes:
 
 def _from_stdin() -> Iterator[str]:
     start = cast("BufferedReader", sys.stdin.buffer).peek(16)[:16]  # peek leaves the picture for read_stdin
-    if find_format(start) or b"\0" in start:
+    first, null, _ = start.partition(b"\0")
+    if find_format(start) or (null and not os.path.lexists(first)):
         yield STDIN
         return
-    lines = sys.stdin.buffer.read().splitlines()
-    yield from find_files(os.fsdecode(line) for line in lines if line and line != STDIN.encode())
+    content = sys.stdin.buffer.read()
+    paths = content.split(b"\0") if b"\0" in content else content.splitlines()
+    yield from find_files(os.fsdecode(path) for path in paths if path and path != STDIN.encode())
 
 
 def _in_folder(folder: str) -> Iterator[str]:
-    for root, folders, names in os.walk(folder):
+    unreadable: list[str] = []
+    visited: set[str] = set()
+    for root, folders, names in os.walk(
+        folder, onerror=lambda error: unreadable.append(error.filename), followlinks=True
+    ):
+        if (real := os.path.realpath(root)) in visited:  # a link to a folder above or beside it
+            folders.clear()
+            continue
+        visited.add(real)
         folders.sort()
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield str(Path(root) / name)
+    yield from unreadable

@@ -97,7 +97,7 @@ class TableWriter(Writer):
                 self._rows.append(row)
 
     def finish(self) -> None:
-        console = Console(file=sys.stdout)
+        console = Console(file=sys.stdout, markup=False)
         table = Table("path", "label", "confidence", "remarks", *self.classes)
         for row in self._rows:
             confidence = "" if row.confidence is None else f"{100 * row.confidence:.1f} %"

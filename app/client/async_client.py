@@ -52,6 +52,8 @@ class AsyncClient:
 
     `timeout` is in seconds and covers a whole call: all `attempts` and the pauses between them. Only a 503 and a
     broken connection are tried again, after the service's Retry-After plus a random back-off.
+
+    Raises ConnectionFailed for a URL or an API key that cannot be sent.
     """
 
     def __init__(
@@ -61,7 +63,10 @@ class AsyncClient:
             raise ValueError("attempts: at least one is needed")
         self.timeout, self.attempts = timeout, attempts
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, limits=httpx.Limits())  # noqa: S113 – _request_once has the timeout
+        try:
+            self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, limits=httpx.Limits())  # noqa: S113 – _request_once has the timeout
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise ConnectionFailed(f"{url} or the API key cannot be sent: {error}") from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +102,10 @@ class AsyncClient:
     async def stream(
         self, pictures: Iterable[Picture], *, concurrency: int = 4, **options: Unpack[PredictOptions]
     ) -> AsyncIterator[Result]:
-        """As `predict_many`, for more pictures than fit into memory: it reads `pictures` only as fast as it sends."""
+        """As `predict_many`, for more pictures than fit into memory: it reads `pictures` only as fast as it sends.
+
+        It reads them in a thread, because they may come slowly.
+        """
         async for results in self.stream_batches(pictures, concurrency, options):
             for result in results:
                 yield result
@@ -109,7 +117,7 @@ class AsyncClient:
         remaining = iter(pictures)
         running: deque[asyncio.Task[list[Result]]] = deque()
         try:
-            while batch := list(islice(remaining, PICTURES_PER_REQUEST)):
+            while batch := await asyncio.to_thread(lambda: list(islice(remaining, PICTURES_PER_REQUEST))):
                 running.append(asyncio.create_task(self._predict_batch(batch, options)))
                 if len(running) >= concurrency:
                     yield await running.popleft()

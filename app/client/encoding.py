@@ -62,6 +62,8 @@ def _encode_array(array: NDArray[np.uint8]) -> bytes:
 def _encode_image(image: Image.Image) -> bytes:
     """Lossless, and fast rather than small. Keeps the EXIF orientation, which the service applies."""
     image.load()
+    if image.mode.startswith("I;16") and image.mode not in PNG_MODES:  # of another byte order
+        image = image.convert("I")
     if image.mode not in PNG_MODES | TIFF_MODES:
         image = image.convert("RGB")
     file = BytesIO()

@@ -5,7 +5,7 @@ ServiceError
 ├── UnexpectedResponse       any other response, for example a proxy's 502; it has that response's status and code
 ├── UnreadablePicture        the picture could not be read here; nothing was sent
 └── NoResponse
-    ├── ConnectionFailed         nothing listens at the address, or the connection broke
+    ├── ConnectionFailed         nothing listens at the address, the connection broke, or the client was closed
     └── TimedOut                 no response within the client's timeout
 """
 

@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar, Unpack
 
 from app.api.schemas import Explanation, Health, Prediction
 from app.client.async_client import DEFAULT_URL, AsyncClient, PredictOptions, Result
 from app.client.encoding import Picture
+from app.client.errors import ConnectionFailed
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ class Client:
         """Closes the connections and ends the thread. May be called more than once."""
         if self._loop.is_closed():
             return
-        self._run(self._async.close())
+        self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -70,10 +72,24 @@ class Client:
         """As AsyncClient.health."""
         return self._run(self._async.health())
 
+    async def _close(self) -> None:
+        """Ends the calls of other threads, which raise ConnectionFailed, then closes the connections."""
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self._async.close()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Raises what `work` raises, and ConnectionFailed if the client is closed meanwhile."""
+        if not self._thread.is_alive():  # threads do not survive a fork
+            work.close()
+            raise ConnectionFailed("the client is closed, or was made before a fork: make one in each process")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionFailed("the client was closed") from None
         except BaseException:  # includes Ctrl-C
             future.cancel()
             raise

@@ -27,7 +27,7 @@ def run(*arguments: str, stdin: bytes = b"", **environment: str) -> "subprocess.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GOOGLENET_")}
     command = [sys.executable, "-m", "app.cli.commands", *arguments]
     return subprocess.run(
-        command, input=stdin, env=clean | environment | {"COLUMNS": "160"}, cwd=ROOT, capture_output=True, timeout=120
+        command, input=stdin, env=clean | {"COLUMNS": "160"} | environment, cwd=ROOT, capture_output=True, timeout=120
     )
 
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_a_row_and_the_end_is_1(server: Server, tmp_path:
 
 def test_processes_decode_as_threads_do(checkpoint: Checkpoint) -> None:
     files = [str(path) for path in sorted(PICTURES.glob("*.png"))] + ["gone.png"]
-    options = classify_local.ClassifyOptions(1_000_000, probabilities=False, mode="auto", background="auto")
+    options = classify_local.ClassifyOptions(1_000_000, 1_000_000, probabilities=False, mode="auto", background="auto")
     running = choose.build_engine(settings_page.Settings(), checkpoint)
     by_processes, by_threads = (
         [row for rows in classify_local.classify_files(running, checkpoint, files, options, pool) for row in rows]
@@ -111,6 +111,47 @@ def test_a_list_of_many_paths_on_stdin() -> None:
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [entry["path"] for entry in found] == [str(path) for path in files * 11]
     assert [entry["label"] for entry in found[:100]] == [entry["label"] for entry in found[1000:]]
+
+
+def test_a_list_separated_by_null_characters() -> None:
+    """As find -print0 writes it: names may then contain line breaks."""
+    files = [str(path.relative_to(ROOT)) for path in sorted(PICTURES.glob("bag-*.png"))]
+    result = run("classify", "-", "--csv", stdin=b"".join(file.encode() + b"\0" for file in files))
+    assert [row["path"] for row in rows(result.stdout)] == files
+
+
+def test_names_with_brackets_and_other_bytes_than_utf8(tmp_path: Path) -> None:
+    names = [b"bag [copy].png", b"bag[/b].png", b"caf\xe9.png"]
+    (tmp_path / "bag[").mkdir()
+    for name in names:
+        shutil.copy(PICTURES / "bag-0018.png", os.path.join(os.fsencode(tmp_path), name))
+    for form in ("--csv", "--json"):
+        result = run("classify", str(tmp_path), form, PYTHONIOENCODING="utf-8:strict")
+        assert result.returncode == 0, result.stderr
+        assert all(name in result.stdout for name in names)
+    table = run("classify", str(tmp_path), PYTHONIOENCODING="utf-8:strict", COLUMNS="400")
+    assert table.returncode == 0, table.stderr
+    assert b"bag[/b].png" in table.stdout.replace(b"\n", b"")
+
+
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    shutil.copy(PICTURES / "bag-0018.png", pictures)
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "link").symlink_to(pictures)
+    (pictures / "back").symlink_to(tmp_path / "album")
+    (row,) = rows(run("classify", str(tmp_path / "album"), "--csv").stdout)
+    assert row["label"] == "Bag"
+
+
+def test_a_file_larger_than_the_service_takes_is_a_row(tmp_path: Path) -> None:
+    with (tmp_path / "scan.tif").open("wb") as file:
+        file.truncate(8 << 30)
+    result = run("classify", str(tmp_path), "--csv")
+    assert result.returncode == 1
+    (row,) = rows(result.stdout)
+    assert row["error"].startswith("body-too-large")
 
 
 def test_a_picture_on_stdin_and_a_pattern(boot: bytes) -> None:
@@ -132,6 +173,8 @@ def test_a_table_for_people() -> None:
         (["classify", "x.png", "--engine", "warp"], {}, "GOOGLENET_ENGINE='warp'"),
         (["classify", "x.png", "--checkpoint", "nowhere"], {}, "there is no checkpoint at nowhere"),
         (["classify", "x.png", "--url", "http://127.0.0.1:1"], {}, "127.0.0.1:1"),
+        (["classify", "x.png", "--url", "http://127.0.0.1:many"], {}, "127.0.0.1:many"),
+        (["bench", "--url", "http://127.0.0.1:1", "--api-key", "schlüssel"], {}, "API key"),
         (["serve", "--port", "many"], {}, "GOOGLENET_PORT='many'"),
         (["bench"], {"GOOGLENET_QUEUE_SIZE": "1"}, "GOOGLENET_QUEUE_SIZE='1'"),
     ],

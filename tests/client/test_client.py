@@ -5,8 +5,11 @@ import io
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import PICTURES, Server, run_server
 from PIL import Image
-from support.faults import release
+from support.faults import held, release
 
 from app.client import (
     AsyncClient,
@@ -86,6 +89,25 @@ def test_many_in_their_order(python: Client, pictures: list[tuple[str, bytes]]) 
         if isinstance(result, Prediction):
             assert result.probabilities == pytest.approx(alone.probabilities, abs=0.02)
     assert sum(isinstance(result, ServiceError) for result in results) == 2
+
+
+def test_samples_of_16_bits_in_either_byte_order(python: Client) -> None:
+    samples = np.asarray(Image.open(BOOT)).astype(np.uint16) * 257
+    little = Image.fromarray(samples)
+    big = Image.frombytes("I;16B", little.size, samples.astype(">u2").tobytes())
+    assert python.predict(big).probabilities == pytest.approx(python.predict(little).probabilities, abs=1e-3)
+
+
+def test_pictures_may_come_slower_than_the_timeout(server: Server, boot: bytes) -> None:
+    """The time that the caller's iterator takes is not the service's."""
+
+    def slow() -> Iterator[bytes]:
+        for _ in range(48):
+            time.sleep(0.1)
+            yield boot
+
+    with Client(server.url, timeout=1.2) as client:
+        assert all(isinstance(result, Prediction) for result in client.predict_many(slow()))
 
 
 def test_a_stream_takes_pictures_as_their_turn_comes(python: Client, boot: bytes) -> None:
@@ -212,6 +234,41 @@ def test_a_retry_after_beyond_the_timeout_is_not_waited_for(tmp_path: Path, boot
         with Client(server.url, timeout=0.9, attempts=50) as client, pytest.raises((EngineFailed, TimedOut)):
             client.predict(boot)
         assert failed(raw) <= 1
+
+
+def test_closing_a_client_ends_the_calls_of_other_threads(tmp_path: Path, boot: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    with (
+        run_server(GOOGLENET_ENGINE="support.faults:Hanging", FAULT=str(pipe)) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        os.mkfifo(pipe)
+        client = Client(server.url, timeout=600)
+        call = pool.submit(client.predict, boot)
+        with held(pipe):  # the engine has the picture
+            client.close()
+            with pytest.raises(ConnectionFailed):
+                call.result(60)
+        with pytest.raises(ConnectionFailed):
+            client.predict(boot)
+
+
+def test_a_client_that_was_made_before_a_fork_says_so(server: Server, boot: bytes) -> None:
+    with Client(server.url) as client:
+        children = get_context("fork")
+        answers = children.SimpleQueue()
+
+        def predict() -> None:
+            try:
+                client.predict(boot)
+            except ServiceError as error:
+                answers.put(error.code)
+
+        child = children.Process(target=predict, daemon=True)
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert answers.get() == "connection-failed"
 
 
 def test_the_timeout_is_kept(tmp_path: Path, boot: bytes) -> None:
