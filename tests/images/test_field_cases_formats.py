@@ -76,6 +76,11 @@ def test_another_kind_is_named(client: httpx.Client, kind: str) -> None:
     assert ": " in answer["detail"]
 
 
+def test_comments_without_an_svg(client: httpx.Client) -> None:
+    """There are 2^25 ways to take some of them for one."""
+    problem(client.post("/predict", content=b"<!---->" * 26), 415, "unsupported-format")
+
+
 def test_too_many_pixels_says_what_was_counted(client: httpx.Client) -> None:
     """A phone's 48 megapixels of JPEG pass, a screenshot's 24 of PNG do not."""
     phone = saved(Image.new("RGB", (8064, 6048), "white"), "JPEG", quality=50)
