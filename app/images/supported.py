@@ -3,6 +3,7 @@
 To add a format, add a row, and beside it:
 - its structural check in app/images/formats/, named in the row. Files up to SMALL_FILE of app/images/decode.py, 16 kB,
   skip it, because they have too few parts to cost much;
+- `inline=False` in the row, if its reader or decoder is slow even for small files;
 - a function `opener` in the row, if Pillow needs help to open it, as for HEIF;
 - a weight in app/images/pixel_limit.py, if its decoder needs more memory or time per pixel than others;
 - its file name extensions in app/cli/input_files.py and model/data.py;
@@ -40,6 +41,8 @@ class ImageFormat:
 
     Returns the image, not yet decoded, its width and height as stored, and the pixels that it counts as.
     """
+    inline: bool = True
+    """Whether the event loop opens small files, and decodes tiny pictures. Not if the reader or decoder is slow."""
 
 
 JPEG = ImageFormat("JPEG", rb"\xff\xd8\xff", jpeg.check)
@@ -50,8 +53,8 @@ FORMATS = (
     ImageFormat("WEBP", rb"RIFF....WEBP", webp.check),
     ImageFormat("GIF", rb"GIF8[79]a"),  # GIF and BMP need no check: read_limits.py bounds their parts
     ImageFormat("BMP", rb"BM.{8}(?:.|....[\x0c-\x7c])\0\0\0"),  # a small offset of the pixels, or the header's size
-    ImageFormat("TIFF", rb"II(?:[*+]\0|\0\*)|MM(?:\0[*+]|\*\0)", tiff.check),
-    ImageFormat("HEIF", heif.SIGNATURE, label="AVIF, HEIC", opener=heif.open_heif),
+    ImageFormat("TIFF", rb"II(?:[*+]\0|\0\*)|MM(?:\0[*+]|\*\0)", tiff.check, inline=False),
+    ImageFormat("HEIF", heif.SIGNATURE, label="AVIF, HEIC", opener=heif.open_heif, inline=False),
 )
 
 SIGNATURES = tuple((re.compile(row.signature, re.DOTALL), row) for row in FORMATS)

@@ -13,7 +13,7 @@ UNSUPPORTED_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (rb"gimp xcf ", "a GIMP document (XCF)", EXPORT),
     (rb"%PDF-", "a PDF", "send a picture of the page as PNG or JPEG"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript (EPS)", "render it as PNG"),
-    (rb"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", "an SVG", "render it as PNG"),
+    (rb"(?>(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>)\s*)*<svg[\s>]", "an SVG", "render it as PNG"),
     (rb"\0\0[\x01\x02]\0[\x01-\xff]\0", "an icon or cursor (ICO)", CONVERT),
     (rb"P[1-6]\s|P7\n|P[Ff]\s", "a PNM (PPM, PGM or PBM)", CONVERT),
     (rb"icns\0", "an Apple icon (ICNS)", CONVERT),
@@ -34,7 +34,10 @@ UNSUPPORTED_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (rb"<!doctype html|<html|<head|<body", "a web page (HTML)", "send the picture, not the page that shows it"),
     (rb"version https://git-lfs", "a pointer of Git LFS", "fetch the picture with git lfs pull"),
 )
-"""Regular expression for the first bytes after white space, name of the format, and advice. The first match counts."""
+"""Regular expression for the first bytes after white space, name of the format, and advice. The first match counts.
+
+What is repeated is in an atomic group. Else the number of ways to match many comments would be exponential.
+"""
 
 INSPECTED_BYTES = 4096
 

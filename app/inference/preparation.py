@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.errors import DeadlinePassed, ServiceError
-from app.images.decode import Picture, decode_and_preprocess, open_picture
+from app.images.decode import Picture, decode_and_preprocess, open_inline, open_picture
 from app.images.memory_budget import DecodeBudget
 from app.inference.cpu import usable_cores
 from app.inference.loop_throttle import LoopThrottle
@@ -18,8 +18,8 @@ from model.preprocess import BackgroundOption, Mode, Pixels, Preprocessed
 if TYPE_CHECKING:  # also used without the web framework
     from app.settings import Settings
 
-MAX_INLINE_BYTES = 16 * 1024
-"""The header of a file up to this size is read in the event loop. A tiny picture is decoded there, too."""
+MAX_INLINE_BYTES = 4 * 1024
+"""A file up to this size may be opened in the event loop. A tiny picture is decoded there, too."""
 
 MAX_INLINE_FILES = 16
 """A tensor with more files has all of them decoded in threads."""
@@ -107,12 +107,12 @@ class Preparation:
     def stop(self) -> None:
         self._threads.shutdown(wait=False)
 
-    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Prepared | Picture:
-        """A picture that is not tiny is only opened."""
+    def _prepare_tiny(self, data: bytes, mode: Mode, background: BackgroundOption) -> Prepared | Picture | bytes:
+        """A picture that is not tiny is only opened, and a file that may be slow to open is returned as it is."""
         started = time.monotonic()
-        picture = open_picture(data, self._settings.max_pixels)
-        if not picture.is_tiny:
-            return picture
+        picture = open_inline(data, self._settings.max_pixels)
+        if picture is None or not picture.is_tiny:
+            return picture or data
         return Prepared(decode_and_preprocess(picture, mode, background), started, time.monotonic() - started)
 
     def _prepare_any(self, data: bytes | Picture, mode: Mode, background: BackgroundOption) -> Preprocessed:

@@ -6,10 +6,9 @@ Such a file is a tree of boxes. Its `meta` box lists items: pictures, tiles of p
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from app.errors import UndecodablePicture, UnsupportedFormat
-from app.images.formats.codec_headers import av1_pixels, hevc_pixels
+from app.images.formats.codec_headers import UnitLimit, av1_pixels, hevc_pixels
 from app.images.formats.limits import MAX_EXIF_BYTES, MAX_PARTS, too_many
 
 MAX_ITEMS = 1024
@@ -20,6 +19,11 @@ MAX_METADATA_BYTES = 4 * 1024 * 1024
 
 MAX_CODED_BYTES = 12 * 1024 * 1024
 """Compressed data of the primary picture."""
+
+MAX_PROPERTY_BYTES = 64 * 1024
+"""A property that is read here: the configuration of a decoder, or what an auxiliary picture is for."""
+
+MAX_BRAND_BYTES = 1024
 
 DECODE_COST = {b"av01": (1 / 3, 5), b"hvc1": (1, 0.5)}
 """By codec: what a decoded pixel counts as, and how many decoded pixels take as long as a compressed byte."""
@@ -73,11 +77,12 @@ def read_still(data: bytes) -> Still:
     coded_bytes = sum(_size(items, item) for item in (*colors, *alphas))
     if coded_bytes > MAX_CODED_BYTES:
         raise UndecodablePicture("the picture takes too long to decompress")
-    pixels, alpha_pixels = (sum(_pixels(data, items, item) for item in coded) for coded in (colors, alphas))
+    units = UnitLimit()
+    pixels, alpha_pixels = (sum(_pixels(data, items, item, units) for item in coded) for coded in (colors, alphas))
     pixel_cost, byte_cost = DECODE_COST[codec]
     decode_cost = pixel_cost * (pixels + alpha_pixels + byte_cost * coded_bytes)
     thumbnails = [item for item in _referring_items(items, b"thmb", {items.primary}) if items.types[item] == codec]
-    thumbnail_pixels = sum(_pixels(data, items, item) for item in thumbnails)
+    thumbnail_pixels = sum(_pixels(data, items, item, units) for item in thumbnails)
     still = _hide_animation(data, boxes, b"avif" if codec == b"av01" else b"heic")
     return Still(codec, pixels, decode_cost, thumbnail_pixels, still)
 
@@ -86,7 +91,8 @@ def _coded_items(items: Items, item: int) -> list[int]:
     """The items that are decoded for an item: itself, or the tiles of a grid."""
     is_derived = items.types[item] in (b"grid", b"iden")
     parts = items.references.get((b"dimg", item), []) if is_derived else [item]
-    if not parts or len(parts) > MAX_ITEMS or any(items.types[part] in (b"grid", b"iden", b"iovl") for part in parts):
+    is_nested = any(items.types[part] in (b"grid", b"iden", b"iovl") for part in parts)
+    if not parts or len(parts) > MAX_ITEMS or len(parts) > len(set(parts)) or is_nested:
         raise UndecodablePicture("the file's picture is put together in a way that is not read here")
     return parts
 
@@ -95,24 +101,36 @@ def _referring_items(items: Items, kind: bytes, targets: set[int]) -> list[int]:
     return [item for item in items.types if targets & set(items.references.get((kind, item), ()))]
 
 
-def _properties(data: bytes, items: Items, item: int, kind: bytes) -> list[bytes]:
-    return [data[start:end] for name, (start, end) in items.properties.get(item, ()) if name == kind]
+def _property(data: bytes, items: Items, item: int, kind: bytes) -> bytes | None:
+    """The item's only property of that kind, or None."""
+    spans = [span for name, span in items.properties.get(item, ()) if name == kind]
+    if not spans:
+        return None
+    (start, end), *others = spans
+    if others or end - start > MAX_PROPERTY_BYTES:
+        raise too_many("properties")
+    return data[start:end]
 
 
 def _is_alpha(data: bytes, items: Items, item: int) -> bool:
-    kinds = _properties(data, items, item, b"auxC")
-    return not kinds or any(b"alpha" in kind or b"auxid:1" in kind for kind in kinds)
+    kind = _property(data, items, item, b"auxC")
+    return kind is None or b"alpha" in kind or b"auxid:1" in kind
 
 
 def _size(items: Items, item: int) -> int:
     return sum(end - start for start, end in items.extents.get(item, ()))
 
 
-def _pixels(data: bytes, items: Items, item: int) -> int:
+def _pixels(data: bytes, items: Items, item: int, units: UnitLimit) -> int:
     content = b"".join(data[start:end] for start, end in items.extents[item])
     if items.types[item] == b"av01":
-        return av1_pixels(content)
-    return max(hevc_pixels(content, configuration) for configuration in _properties(data, items, item, b"hvcC"))
+        pixels = av1_pixels(content, units)
+    else:
+        configuration = _property(data, items, item, b"hvcC")
+        pixels = hevc_pixels(content, configuration, units) if configuration else 0
+    if not pixels:
+        raise UndecodablePicture("the file has no picture in it, or only a video")
+    return pixels
 
 
 def _hide_animation(data: bytes, boxes: dict[bytes, list[Span]], brand: bytes) -> bytes:
@@ -120,6 +138,8 @@ def _hide_animation(data: bytes, boxes: dict[bytes, list[Span]], brand: bytes) -
     (start, end), *_ = boxes[b"ftyp"]
     if b"moov" not in boxes and data[start : start + 4] == brand:
         return data
+    if end - start > MAX_BRAND_BYTES:
+        raise too_many("brands")
     changed = bytearray(data)
     changed[start : start + 4] = brand
     for at in range(start + 8, end - 3, 4):
@@ -199,14 +219,19 @@ def _read_extents(data: bytes, boxes: dict[bytes, Span], items: Items) -> None:
         method = box.read(2) & 15 if box.version else 0
         box.read(2)
         base = box.read(base_size)
-        spans = items.extents.setdefault(item, [])
-        for _ in range(box.read(2)):
+        spans, extents = items.extents.setdefault(item, []), box.read(2)
+        count += 1 + extents
+        if method > 1 or count > 4 * MAX_ITEMS:
+            raise too_many("extents")
+        for _ in range(extents):
             box.read(index_size if box.version else 0)
             at, size = base + box.read(offset_size), box.read(length_size)
             at += boxes[b"idat"][0] if method == 1 else 0
+            if at > len(data):
+                raise UndecodablePicture("the picture is truncated or damaged")
             spans.append((at, min(at + size, len(data)) if size else len(data)))
-            count, total = count + 1, total + spans[-1][1] - at
-            if method > 1 or count > 4 * MAX_ITEMS or total > 2 * len(data):
+            total += spans[-1][1] - at
+            if total > 2 * len(data):
                 raise too_many("extents, or the same bytes more often,")
 
 
@@ -223,23 +248,22 @@ def _read_references(data: bytes, span: Span, items: Items) -> None:
 
 
 def _read_properties(data: bytes, span: Span, items: Items) -> None:
-    properties, total = [], 0
-    for kind, start, end in _boxes(data, *span):
-        if kind == b"ipco":
-            properties = [(kind, (at, stop)) for kind, at, stop in islice(_boxes(data, start, end), 4 * MAX_ITEMS)]
+    boxes, total = list(_boxes(data, *span)), 0
+    (ipco,) = [(start, end) for kind, start, end in boxes if kind == b"ipco"]
+    properties = [(kind, (start, end)) for kind, start, end in _boxes(data, *ipco)]
     if any(kind == b"iscl" for kind, _ in properties):
         raise UndecodablePicture("the file's picture is put together in a way that is not read here")
-    for kind, start, end in _boxes(data, *span):
+    for kind, start, end in boxes:
         if kind != b"ipma":
             continue
         box = _FullBox(data, (start, end))
         for _ in range(box.read(4)):
-            item = box.read(4 if box.version else 2)
-            for _ in range(box.read(1)):
+            item, count = box.read(4 if box.version else 2), box.read(1)
+            total += 1 + count
+            if total > 16 * MAX_ITEMS:
+                raise too_many("properties")
+            for _ in range(count):
                 index = box.read(2) & 0x7FFF if box.flags & 1 else box.read(1) & 0x7F
-                total += 1
-                if total > 16 * MAX_ITEMS:
-                    raise too_many("properties")
                 if 0 < index <= len(properties):
                     items.properties[item].append(properties[index - 1])
 
