@@ -32,6 +32,9 @@ def configure(style: Literal["text", "json"]) -> None:
     logging.logAsyncioTasks = False  # type: ignore[attr-defined,unused-ignore]  # Python 3.12
     warnings.formatwarning = lambda message, category, *where: f"{category.__name__}: {message}"
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", module="PIL")  # they quote the pictures of clients, and each is kept for ever
+    for name in ("opentelemetry.trace.span", "opentelemetry.trace.propagation.tracecontext"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # they quote headers of clients
 
 
 def log_fields(logger: logging.Logger, fields: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from app.errors import EmptyBody, UndecodablePicture, UnsupportedFormat
+from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.images.formats import jpeg
 from app.images.formats.small_png import read_small_png
 from app.images.pixel_limit import count_pixels, too_many_pixels
@@ -30,6 +30,9 @@ REDUCED_FROM_PIXELS = 1_000_000
 
 REDUCED_SIDE = 256
 """Pixels that the shorter side of a JPEG keeps, at least, at a reduced scale."""
+
+MAX_SIDE = 65_535
+"""Pixels. Pillow keeps a pointer for each row of an image, and rows cannot be converted in strips."""
 
 TINY_PIXELS = 48 * 48
 
@@ -96,6 +99,8 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
         if isinstance(error, UndecodablePicture):
             raise
         raise UndecodablePicture("the picture's header cannot be read") from error
+    if max(size) > MAX_SIDE:
+        raise TooManyPixels(f"the picture has {size[0]}×{size[1]} pixels; a side may have {MAX_SIDE:,}")
     if counted > allowed:
         raise too_many_pixels(size, counted, allowed, max_pixels)
     return Picture(image, size, counted / allowed, data)

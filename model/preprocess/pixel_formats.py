@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
+
+TRANSPOSE_METHODS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. ImageOps.exif_transpose writes all EXIF data anew, which can take a second."""
 
 STRIP_PIXELS = 500_000
 """Large pictures are converted in strips of so many pixels, so that the conversion needs little memory."""
@@ -16,9 +27,8 @@ MAX_SAMPLED_SIDE = 32
 def make_upright(image: Image.Image) -> Image.Image:
     """Rotates and mirrors the picture as its EXIF orientation says."""
     image.load()  # a PNG may have its EXIF data behind the pixels
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+    method = TRANSPOSE_METHODS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if method is None else image.transpose(method)
 
 
 def is_scaled_to_one(image: Image.Image) -> bool:

@@ -17,6 +17,9 @@ MIN_NEARBY_SHARE = 0.002
 NEARBY_DISTANCE = 0.04
 """How close that is, as a share of the garment's longer side."""
 
+SIMPLE_ROUNDS = 8
+"""Rounds in which labels spread one bend at a time. Garments need no more."""
+
 MAX_FRAME_DEPTH = 0.04
 """The largest depth of a frame around the picture, as a share of the picture's side."""
 
@@ -44,15 +47,21 @@ def dilate(mask: Mask, radius: int = 1) -> Mask:
 def connected_components(mask: Mask) -> NDArray[np.intp]:
     """Labels of the 4-connected components: one positive number for each component, 0 where nothing is set.
 
-    Each label spreads along whole runs of pixels, rows and columns in turn, until nothing changes.
+    Each label spreads along whole runs of pixels, rows and columns in turn, until nothing changes. A garment takes a
+    few rounds. A maze would take one for each bend, so labels that have met are replaced everywhere after a while.
     """
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     runs = _runs(mask), _runs(mask.T)
+    rounds = 0
     while True:
-        before = labels
+        before, rounds = labels, rounds + 1
         labels = _spread(_spread(labels, runs[0]).T, runs[1]).T
         if np.array_equal(labels, before):
             return labels
+        if rounds > SIMPLE_ROUNDS:
+            highest = np.arange(mask.size + 1)
+            np.maximum.at(highest, before.ravel(), labels.ravel())
+            labels = highest[highest[highest]][labels]
 
 
 def _runs(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,5 +1,6 @@
 """Content-Encoding of requests and Accept-Encoding of answers: gzip and deflate (RFC 9110, section 8.4)."""
 
+import time
 import zlib
 
 from app.errors import BodyTooLarge, MalformedBody, UnsupportedEncoding
@@ -9,6 +10,12 @@ WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
 FASTEST = 1
 """Compression level."""
+
+MAX_SECONDS = 1.0
+"""CPU time to decompress a body. The largest takes a fifth of it; a body of empty blocks would take seconds."""
+
+PIECE_BYTES = 16 * 1024
+"""Bytes that are decompressed between two checks of the time. They decompress to at most 17 MB."""
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -22,16 +29,20 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
             f"the body's Content-Encoding is {encoding[:60]!r}; known are {supported}",
             headers={"Accept-Encoding": supported},
         )
-    decoder = zlib.decompressobj(WINDOW_BITS[encoding])
-    try:
-        plain = decoder.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise MalformedBody(f"the body is not {encoding}: {error}") from None
-    if len(plain) > limit:
-        raise BodyTooLarge(f"the body has more than {limit} bytes when decompressed")
+    decoder, compressed, plain = zlib.decompressobj(WINDOW_BITS[encoding]), memoryview(body), bytearray()
+    deadline = time.thread_time() + MAX_SECONDS
+    for at in range(0, len(body), PIECE_BYTES):
+        try:
+            plain += decoder.decompress(compressed[at : at + PIECE_BYTES], limit + 1 - len(plain))
+        except zlib.error as error:
+            raise MalformedBody(f"the body is not {encoding}: {error}") from None
+        if len(plain) > limit:
+            raise BodyTooLarge(f"the body has more than {limit} bytes when decompressed")
+        if time.thread_time() > deadline:
+            raise MalformedBody("the body takes too long to decompress")
     if not decoder.eof or decoder.unused_data:
         raise MalformedBody(f"the body's {encoding} data is cut off, or other data follows it")
-    return plain
+    return bytes(plain)
 
 
 def compress(body: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:

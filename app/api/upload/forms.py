@@ -17,8 +17,11 @@ MAX_PARTS = 1000
 MAX_PADDING = 256
 """Bytes of white space after a boundary. The RFC allows it; clients do not send any."""
 
-MAX_PART_HEADERS = 16 * 1024
-"""Bytes of the headers of one part."""
+MAX_PART_HEADERS, MAX_ALL_HEADERS = 16 * 1024, 256 * 1024
+"""Bytes of the headers of one part, and of all parts together."""
+
+MAX_ESCAPES = 2_000_000
+"""Per cent signs in one urlencoded value. A picture of 32 MB in base64 has 1.3 million characters to escape."""
 
 MAX_FIELD_NAME = 1000
 """Bytes of an urlencoded field's name; the rest is ignored."""
@@ -79,6 +82,7 @@ def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
         if preamble_end < 0:
             raise MalformedBody("the boundary that the content type names is not in the form")
         position = preamble_end + 2
+    header_bytes = 0
     for count in itertools.count():
         position += len(delimiter)
         if body.startswith(b"--", position):
@@ -91,6 +95,9 @@ def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
         headers_end = body.find(b"\r\n\r\n", line_end, line_end + MAX_PART_HEADERS)
         if headers_end < 0:
             raise MalformedBody("a part of the form has no end to its headers")
+        header_bytes += headers_end - line_end
+        if header_bytes > MAX_ALL_HEADERS:
+            raise MalformedBody(f"the headers of the form's parts have more than {MAX_ALL_HEADERS} bytes together")
         content_end = body.find(b"\r\n" + delimiter, headers_end + 2)
         if content_end < 0:
             raise MalformedBody("the form has no closing boundary: it was cut off")
@@ -111,6 +118,8 @@ def _part(headers: bytes, content: bytes) -> Part:
 
 def _unescape(value: bytes) -> bytes:
     """Undoes only the escapes that base64 can have, by one pass for each: linear time, whatever the body is."""
+    if value.count(b"%") > MAX_ESCAPES:
+        raise MalformedBody(f"a field has more than {MAX_ESCAPES} escapes")
     if b"%" in value:
         for byte in ESCAPED_IN_BASE64:
             for escape in {b"%%%02X" % byte, b"%%%02x" % byte}:

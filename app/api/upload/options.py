@@ -31,7 +31,7 @@ def _parse(values: Mapping[str, object], *, strict: bool = False) -> Options:
     if unknown := values.keys() - Options.model_fields:
         known = ", ".join(Options.model_fields)
         message = f"there is no such option; there are {known}"
-        raise RequestValidationError([{"loc": ("query", name[:60]), "msg": message} for name in sorted(unknown)])
+        raise RequestValidationError([{"loc": ("query", name[:60]), "msg": message} for name in sorted(unknown)[:8]])
     try:
         return Options.model_validate(values, strict=strict)
     except ValidationError as error:

@@ -108,6 +108,8 @@ def _parse_json(body: bytes) -> list[Part]:
         for entry in value if isinstance(value, list) and name in PICTURE_NAMES else [value]:
             if name in PICTURE_NAMES and not isinstance(entry, str):
                 raise MalformedBody(f"{name} is not a string: send a picture as a string in base64, or as a data: URL")
+            if isinstance(entry, list | dict):
+                raise InvalidParameter(f"{name} is a list or an object")
             if entry is not None:
                 parts.append(Part(name, False, str(entry).encode(errors="replace")))
     return parts

@@ -6,6 +6,7 @@ binary_tensor_data and classification. Binary `pixels` are views into the body, 
 
 import base64
 import binascii
+import reprlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ NO_SHARED_MEMORY = "shared memory is not supported"
 
 Tensor = NDArray[np.uint8] | list[bytes]
 """The pictures of one input: uint8 [n,96,96], or n files."""
+
+MAX_ID = 1024
+"""Characters of a request's id, which the answer repeats."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ def parse_document(document: dict[str, Any], binary: memoryview, max_pictures: i
     request_id = document.get("id")
     if not isinstance(request_id, str | None):
         raise InvalidRequest("id is not a string")
+    if len(request_id or "") > MAX_ID:
+        raise InvalidRequest(f"id has more than {MAX_ID} characters")
     tensors = _inputs(_objects(document, "inputs"), binary, max_pictures)
     return InferRequest(request_id, tensors, _outputs(document))
 
@@ -236,4 +242,4 @@ def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
 
 def _quoted(value: object) -> str:
     """The value as it was sent, short enough for an error message."""
-    return f"{str(value)[:60]!r}"
+    return f"{reprlib.repr(value)[:60]}"

@@ -3,10 +3,17 @@
 import re
 from collections.abc import Iterator
 
+from app.errors import UndecodablePicture
 from app.images.formats.limits import MAX_EXIF_BYTES, MAX_PARTS, too_many
 
 MAX_SCANS = 40
 """The decoder goes over all pixels in each scan. Encoders write about 10 scans."""
+
+MAX_SCANNED_SAMPLES = 1_000_000_000
+"""Samples of all scans together: of a picture of 80 megapixels, 12 scans."""
+
+ARITHMETIC_CODING = (*range(0xC9, 0xCC), *range(0xCD, 0xD0))
+"""Markers of frames that take seconds to decode, whatever data follows. No camera, browser or editor writes them."""
 
 TOO_MANY_FILL_BYTES = b"\xff" * 1024
 """Fill bytes between scans mean nothing. The decoder looks at them again after each read from the file."""
@@ -34,6 +41,8 @@ def check(data: bytes) -> None:
     for parts, (marker, at, length) in enumerate(_segments(data)):
         if marker == EXIF and data.startswith(b"Exif", at + 4):
             exif += length
+        elif marker in ARITHMETIC_CODING:
+            raise UndecodablePicture("arithmetic coding of JPEG is not supported")
         elif marker in START_OF_FRAME or marker in (HUFFMAN_TABLE, QUANTIZATION_TABLE, PHOTOSHOP):
             tables += length
         elif marker == START_OF_SCAN:
@@ -41,17 +50,30 @@ def check(data: bytes) -> None:
         if parts > MAX_PARTS or tables > MAX_TABLE_BYTES or exif > MAX_EXIF_BYTES:
             raise too_many("segments or longer tables")
     has_fill_bytes = data.find(TOO_MANY_FILL_BYTES, first_scan) >= 0
-    if has_fill_bytes or (has_several_scans(data) and len(SCAN_START.findall(data, first_scan)) > MAX_SCANS):
-        _check_scans(data, first_scan)
+    max_scans = _max_scans(data)
+    if has_fill_bytes or (has_several_scans(data) and len(SCAN_START.findall(data, first_scan)) > max_scans):
+        _check_scans(data, first_scan, max_scans)
 
 
 def check_small_file(data: bytes) -> None:
-    """Raises UndecodablePicture for more scans than any picture has. Even a small file can have too many of them."""
-    if len(SCAN_START.findall(data)) > MAX_SCANS:
-        _check_scans(data, 2)
+    """Raises UndecodablePicture for what takes long in a small file, too: many scans, and arithmetic coding."""
+    if any(marker in ARITHMETIC_CODING for marker, *_ in _segments(data)):
+        raise UndecodablePicture("arithmetic coding of JPEG is not supported")
+    if len(SCAN_START.findall(data)) > (max_scans := _max_scans(data)):
+        _check_scans(data, 2, max_scans)
 
 
-def _check_scans(data: bytes, at: int) -> None:
+def _max_scans(data: bytes) -> int:
+    """Scans that the picture may have, by its size."""
+    samples = 1
+    for marker, at, _ in _segments(data):
+        if marker in START_OF_FRAME:
+            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+            samples = max(samples, height * width * (data[at + 9] if at + 9 < len(data) else 1))
+    return max(1, min(MAX_SCANS, MAX_SCANNED_SAMPLES // samples))
+
+
+def _check_scans(data: bytes, at: int, max_scans: int) -> None:
     """Parses the markers from there on. Raises UndecodablePicture for too many scans or fill bytes.
 
     Needed only if a simple search finds too many: a segment, or data after the picture, may contain the same bytes.
@@ -65,7 +87,7 @@ def _check_scans(data: bytes, at: int) -> None:
             return
         at, parts = found.start(), parts + 1
         scans += found[0] == b"\xff\xda"
-        if scans > MAX_SCANS or parts > MAX_PARTS:
+        if scans > max_scans or parts > MAX_PARTS:
             raise too_many("scans")
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 

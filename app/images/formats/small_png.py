@@ -19,10 +19,13 @@ END_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
 MAX_SIDE = 48
 """Pixels."""
 
+MAX_BYTES = 4096
+"""More than the largest such picture takes without compression. A longer file has empty blocks to decompress."""
+
 
 def read_small_png(data: bytes) -> Image.Image | None:
     """The decoded image, mode L. None for any other file and for a damaged one, which Pillow's reader will explain."""
-    if data[:16] != FILE_START or data[24:29] != GRAYSCALE or data[37:41] != b"IDAT":
+    if len(data) > MAX_BYTES or data[:16] != FILE_START or data[24:29] != GRAYSCALE or data[37:41] != b"IDAT":
         return None
     size = width, height = _integer(data, 16), _integer(data, 20)
     end = 41 + _integer(data, 33)
