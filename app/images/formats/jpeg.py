@@ -9,8 +9,8 @@ from app.images.formats.limits import MAX_EXIF_BYTES, MAX_PARTS, too_many
 MAX_SCANS = 40
 """The decoder goes over all pixels in each scan. Encoders write about 10 scans."""
 
-MAX_SCANNED_SAMPLES = 1_000_000_000
-"""Samples of all scans together: of a picture of 80 megapixels, 12 scans."""
+MAX_SCANNED_SAMPLES = 1_700_000_000
+"""Samples of all scans together: 21 scans of 80 million samples."""
 
 ARITHMETIC_CODING = (*range(0xC9, 0xCC), *range(0xCD, 0xD0))
 """Markers of frames that take seconds to decode, whatever data follows. No camera, browser or editor writes them."""
