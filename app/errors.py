@@ -26,6 +26,7 @@ ServiceError                     status  code
 ├── Unavailable                     503
 │   ├── QueueFull                        queue-full
 │   ├── NotReady                         not-ready
+│   ├── OutOfMemory                      out-of-memory
 │   └── EngineFailed                     engine-failed
 └── DeadlinePassed                  504  deadline-passed
 
@@ -153,6 +154,10 @@ class QueueFull(Unavailable):
 
 class NotReady(Unavailable):
     code, title = "not-ready", "The service is starting or stopping"
+
+
+class OutOfMemory(Unavailable):
+    code, title = "out-of-memory", "The server has too little memory at the moment"
 
 
 class EngineFailed(Unavailable):

@@ -51,13 +51,14 @@ class Metrics:
         self._request_count = counter("http_requests", "Requests answered.", labels)
         text = "Time from a request's headers to the end of its response."
         self._request_time = histogram("http_request_duration_seconds", text, labels, buckets=DURATION_BUCKETS)
-        self._predictions = counter("predictions", "Answers by class.", ["label"])
+        self._prediction_count = counter("predictions", "Answers by class.", ["label"])
+        self._predictions: dict[str, Counter] = {}
+        """By class: looking a label up for each picture would cost more."""
         text = "Probability of the class that was answered."
         self._confidence = histogram("prediction_confidence_ratio", text, buckets=CONFIDENCE_BUCKETS)
         self._out_of_distribution = counter("out_of_distribution", "Answers flagged as no garment.")
-        self._dropped = counter("pictures_dropped", "Pictures without an answer.", ["reason"])
-        self._children = {name: self._dropped.labels(name) for name in DROP_REASONS}
-        """By reason or by class: looking a label up for each picture would cost more."""
+        drop_count = counter("pictures_dropped", "Pictures without an answer.", ["reason"])
+        self._dropped = {reason: drop_count.labels(reason) for reason in DROP_REASONS}
 
         text = "Time to decode and preprocess one picture."
         self._decode_time = histogram("decode_duration_seconds", text, buckets=DURATION_BUCKETS)
@@ -112,13 +113,13 @@ class Metrics:
 
     def dropped(self, reason: str, count: int) -> None:
         """Counts pictures without an answer. `reason` is one of DROP_REASONS."""
-        self._children[reason].inc(count)
+        self._dropped[reason].inc(count)
 
     def prediction(self, label: str, confidence: float, out_of_distribution: bool | None, queued: float) -> None:
         """Counts a picture's answer. `queued`: its seconds in the queue."""
-        if label not in self._children:
-            self._children[label] = self._predictions.labels(label)
-        self._children[label].inc()
+        if label not in self._predictions:
+            self._predictions[label] = self._prediction_count.labels(label)
+        self._predictions[label].inc()
         exemplar = self.current_exemplar
         self._queue_time.observe(queued, exemplar)
         self._confidence.observe(confidence, exemplar)

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.errors import StartError
 from model.checkpoint import SHIPPED
 
 MAX_PICTURES = 64
@@ -113,6 +114,21 @@ class Settings(BaseSettings):
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+def read_api_keys(value: str) -> list[str]:
+    """The key of GOOGLENET_API_KEY, or the keys in the file that it names.
+
+    Raises StartError if the file cannot be read or there is no key.
+    """
+    try:
+        lines = Path(value[1:]).read_text().splitlines() if value.startswith("@") else [value]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"GOOGLENET_API_KEY: its file cannot be read: {error}") from None
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not keys:
+        raise StartError("GOOGLENET_API_KEY is set, but there is no key in it")
+    return keys
 
 
 def traces_requested() -> bool:

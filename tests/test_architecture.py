@@ -31,7 +31,7 @@ ROOMS = {
     "app.api": {"app.inference", "app.images", "app.settings", "app.asgi", "app.metrics", "app.errors", "model"},
     "app.inference": {"app.images", "app.settings", "app.metrics", "app.errors", "model"},
     "app.images": {"app.errors", "model"},
-    "app.settings": {"model"},
+    "app.settings": {"app.errors", "model"},
     "app.asgi": set(),
     "app.metrics": set(),
     "app.logs": set(),

@@ -13,15 +13,17 @@ def strip_prefix(path: str, prefix: str) -> str:
 def normalise(scope: Scope) -> None:
     """Makes `root_path` the prefix and lets `path` start with it, as ASGI requires, even if the proxy removes it.
 
-    Slashes at the end are removed without a redirect: many clients do not send the body again.
+    Slashes at the end are removed without a redirect: many clients do not send the body again. The prefix is also in
+    `app_root_path`, because Starlette's Mount adds its own path to `root_path`.
     """
     service = scope.get("state", {}).get("service")
     prefix = scope.get("root_path") or (service.settings.root_path if service else "")
     if prefix or scope["path"].endswith("/"):
         scope["root_path"], scope["path"] = prefix, prefix + strip_prefix(scope["path"], prefix)
+    scope["app_root_path"] = prefix
 
 
 def route_path(scope: Scope) -> str:
     """The path of a route, of a normalised scope."""
     path: str = scope["path"]
-    return path[len(scope.get("root_path", "")) :]
+    return path[len(scope["app_root_path"]) :]

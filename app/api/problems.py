@@ -69,7 +69,7 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
 
 def _addresses(request: Request) -> str:
     """Helps users of other servers, who try TorchServe's /ping or SageMaker's /invocations."""
-    root = request.scope.get("root_path", "")
+    root = request.scope["app_root_path"]
     return (
         f"pictures go to POST {root}/predict, the Open Inference Protocol is under {root}/v2, its version 1 under "
         f"{root}/v1, {root}/docs has it all"

@@ -20,7 +20,7 @@ from app.client import Client
 from app.errors import ServiceError, StartError
 from app.inference.cpu import THREAD_SWITCH_INTERVAL
 from app.inference.engines import base, choose
-from app.settings import Settings, validation_message
+from app.settings import Settings, read_api_keys, validation_message
 from model.checkpoint import Checkpoint, CheckpointError
 from model.preprocess import BackgroundOption, Mode
 
@@ -33,7 +33,8 @@ DeviceName = Annotated[str | None, typer.Option("--device", help="auto, cpu or c
 CheckpointFile = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint other than the shipped one")]
 Url = Annotated[str | None, typer.Option("--url", help="Use the service at this address")]
 ApiKey = Annotated[
-    str | None, typer.Option("--api-key", envvar="GOOGLENET_API_KEY", help="Key of the service, with --url")
+    str | None,
+    typer.Option("--api-key", envvar="GOOGLENET_API_KEY", help="Key of the service, or @/path of its file, with --url"),
 ]
 
 
@@ -70,7 +71,7 @@ def classify(
         raise typer.BadParameter("no pictures found", param_hint=" ".join(paths))
     writer = WRITERS["csv" if as_csv else "json" if as_json else "table"]
     if url is not None:
-        with Client(url, api_key=api_key) as client:
+        with Client(url, api_key=_first_key(api_key)) as client:
             classes = client.health().model.classes if probabilities else []
             batches = classify_by_server(client, files, probabilities, mode=mode, background=background)
             all_usable = write_all(batches, len(files), writer(classes))
@@ -97,7 +98,7 @@ def bench(
 ) -> None:
     """Measures the engine by batch size, or with --url a running service by single pictures in a closed loop."""
     if url is not None:
-        measure_service(url, api_key, seconds, concurrency)
+        measure_service(url, _first_key(api_key), seconds, concurrency)
     else:
         _, loaded, chosen_engine = _build_engine(engine, device, checkpoint)
         measure_engine(chosen_engine, loaded)
@@ -113,6 +114,11 @@ def info(
     set_environment(engine=engine, device=device, checkpoint=checkpoint)
     settings = Settings()
     describe(Checkpoint.load(settings.checkpoint), settings)
+
+
+def _first_key(value: str | None) -> str | None:
+    """As the service reads its own keys, so that both can have the same GOOGLENET_API_KEY."""
+    return read_api_keys(value)[0] if value else None
 
 
 def _build_engine(name: str | None, device: str | None, file: Path | None) -> tuple[Settings, Checkpoint, base.Engine]:

@@ -36,6 +36,7 @@ CODES: dict[type[ServiceError], StatusCode] = {
     errors.HeadersTooLarge: StatusCode.RESOURCE_EXHAUSTED,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: StatusCode.UNAVAILABLE,
+    errors.OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
     errors.EngineFailed: StatusCode.UNAVAILABLE,
     errors.DeadlinePassed: StatusCode.DEADLINE_EXCEEDED,
 }

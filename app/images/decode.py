@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from app.errors import EmptyBody, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.errors import EmptyBody, OutOfMemory, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.images.formats import jpeg
 from app.images.formats.small_png import read_small_png
 from app.images.pixel_limit import count_pixels, too_many_pixels
@@ -47,6 +47,8 @@ NOISE_AFTER_RESTARTS = b"".join(bytes((0xFF, 0xD0 + i % 8)) + NOISE[i % 6 :] for
 MAX_TRUNCATED_SECONDS = 0.35
 """CPU time of the first attempt to decode a JPEG without its end. If it took longer, it is not decoded twice more."""
 
+TOO_LITTLE_MEMORY = "the server has too little memory for this picture at the moment"
+
 Image.MAX_IMAGE_PIXELS = None  # app/images/pixel_limit.py replaces Pillow's own limit
 
 
@@ -75,7 +77,7 @@ def picture_format(data: bytes) -> str:
 def open_picture(data: bytes, max_pixels: int) -> Picture:
     """Reads the header. Only the smallest PNGs are decoded here.
 
-    Raises EmptyBody, UnsupportedFormat, UndecodablePicture or TooManyPixels.
+    Raises EmptyBody, UnsupportedFormat, UndecodablePicture, TooManyPixels or OutOfMemory.
     """
     if not data:
         raise EmptyBody("the picture has no bytes")
@@ -93,6 +95,8 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
             counted, allowed = count_pixels(image, data, size, max_pixels)
     except UnsupportedFormat:
         raise
+    except MemoryError as error:
+        raise OutOfMemory(TOO_LITTLE_MEMORY) from error
     except Exception as error:  # Pillow raises many kinds of exceptions for malformed files
         if description := describe_unsupported(data):
             raise UnsupportedFormat(description) from error
@@ -140,7 +144,10 @@ def _open_reduced(file: BytesIO, found: ImageFormat) -> tuple[Image.Image, tuple
 
 
 def decode_and_preprocess(picture: Picture, mode: Mode = "auto", background: BackgroundOption = "auto") -> Preprocessed:
-    """Decodes the pixels and makes the network's input of them, uint8 [96,96]. Raises UndecodablePicture."""
+    """Decodes the pixels and makes the network's input of them, uint8 [96,96].
+
+    Raises UndecodablePicture or OutOfMemory.
+    """
     started = time.thread_time()
     try:
         start_time_limit(picture.image)
@@ -153,6 +160,8 @@ def decode_and_preprocess(picture: Picture, mode: Mode = "auto", background: Bac
         return _preprocess(restored, mode, background)
     except UndecodablePicture:
         raise
+    except MemoryError as error:
+        raise OutOfMemory(TOO_LITTLE_MEMORY) from error
     except Exception as error:  # Pillow raises many kinds of exceptions for malformed files
         raise UndecodablePicture("the picture is truncated or damaged") from error
 

@@ -3,10 +3,8 @@
 import hashlib
 import hmac
 from collections.abc import Iterable
-from pathlib import Path
 
-from app.errors import StartError
-from app.settings import Settings
+from app.settings import Settings, read_api_keys
 
 
 class ApiKeys:
@@ -17,21 +15,8 @@ class ApiKeys:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ApiKeys | None":
-        """The key of the settings, or the keys of the file that they name. None if no key is needed.
-
-        Raises StartError if the file cannot be read or there is no key.
-        """
-        if settings.api_key is None:
-            return None
-        value = settings.api_key.get_secret_value()
-        try:
-            lines = Path(value[1:]).read_text().splitlines() if value.startswith("@") else [value]
-        except (OSError, UnicodeDecodeError) as error:
-            raise StartError(f"GOOGLENET_API_KEY: its file cannot be read: {error}") from None
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        if not keys:
-            raise StartError("GOOGLENET_API_KEY is set, but there is no key in it")
-        return cls(keys)
+        """None if no key is needed. Raises StartError (app.settings.read_api_keys)."""
+        return None if settings.api_key is None else cls(read_api_keys(settings.api_key.get_secret_value()))
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether X-API-Key or Authorization: Bearer carries one of the keys."""

@@ -1,5 +1,6 @@
 """GET /metrics: everything that is to be watched is there, under names that Prometheus' own tool finds good."""
 
+import dataclasses
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ import httpx
 import pytest
 from conftest import Server, run_server
 from prometheus_client.parser import text_string_to_metric_families
+
+from model.checkpoint import Checkpoint
 
 PICTURES = 3
 REASONS = {"rejected", "expired", "abandoned", "failed"}
@@ -61,6 +64,18 @@ def test_everything_that_happened_is_counted(used: Server) -> None:
         assert value(client, "googlenet_out_of_distribution_total") == 0
         labels = {"name": model["name"], "version": model["version"], "engine": engine["name"]}
         assert value(client, "googlenet_model_info", **labels, device="cpu", precision=engine["precision"]) == 1
+
+
+def test_a_class_may_have_the_name_of_a_reason(checkpoint: Checkpoint, tmp_path: Path, boot: bytes) -> None:
+    """Reasons why a picture has no answer."""
+    classes = tuple("failed" if name == "Ankle boot" else name for name in checkpoint.metadata.classes)
+    metadata = dataclasses.replace(checkpoint.metadata, classes=classes)
+    dataclasses.replace(checkpoint, metadata=metadata).save(tmp_path / "own.safetensors")
+    settings = {"GOOGLENET_CHECKPOINT": str(tmp_path / "own.safetensors"), "GOOGLENET_DEVICE": "cpu"}
+    with run_server(**settings) as server, server.client() as client:
+        assert client.post("/predict", files={"file": boot}).json()["label"] == "failed"
+        assert value(client, "googlenet_pictures_dropped_total", reason="failed") == 0
+        assert value(client, "googlenet_predictions_total", label="failed") == 1
 
 
 def test_the_process_is_shown_where_there_is_one(used: Server, request: pytest.FixtureRequest) -> None:

@@ -55,3 +55,5 @@ def test_a_prefix_may_be_the_hosts(boot: bytes) -> None:
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/ml"}]
         assert client.get("/static-offline-docs/swagger-ui.css").status_code == 200
         assert client.get("/v2/nothing").json().keys() == {"error"}
+        for path in ("/nothing", "/ml/nothing", "/static-offline-docs/nothing"):
+            assert "pictures go to POST /ml/predict" in client.get(path).json()["detail"]

@@ -135,4 +135,6 @@ def test_wrong_method_and_path(client: httpx.Client) -> None:
     response = client.get("/predict")
     problem(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "POST"
-    problem(client.get("/nowhere"), 404, "not-found")
+    for path in ("/nowhere", "/static-offline-docs/nowhere", "/static-offline-docs/v2/nowhere"):
+        detail = problem(client.get(path), 404, "not-found")["detail"]
+        assert "pictures go to POST /predict, the Open Inference Protocol is under /v2" in detail

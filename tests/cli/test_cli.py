@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from conftest import PICTURES, Server
+from conftest import PICTURES, Server, run_server
 
 from app.cli import classify_local, settings_page
 from app.inference.engines import choose
@@ -196,6 +196,21 @@ def test_info_and_bench(server: Server, checkpoint: Checkpoint) -> None:
     result = run("bench", "--url", server.url, "--seconds", "1", "--concurrency", "4")
     assert result.returncode == 0, result.stderr
     assert result.stdout.decode().split("│")[-2].strip() == "0", "errors"
+
+
+def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
+    """The same setting for the server and its clients."""
+    file, picture = tmp_path / "keys", str(PICTURES / "bag-0018.png")
+    file.write_text("# ours\nsesame\nanother\n")
+    setting = {"GOOGLENET_API_KEY": f"@{file}"}
+    with run_server(**setting) as server:
+        for arguments in (["classify", picture], ["bench", "--seconds", "0.1"]):
+            result = run(*arguments, "--url", server.url, **setting)
+            assert result.returncode == 0, result.stdout + result.stderr
+    result = run("classify", picture, "--url", server.url, "--api-key", f"@{tmp_path / 'gone'}")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"its file cannot be read" in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
 def test_every_setting_is_an_option() -> None:

@@ -2,9 +2,11 @@
 
 import io
 import random
+import resource
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from fuzzing import ALLOWED, Run, cases, corpus
 from PIL import Image
 from support.bounds import MEGABYTE, code, largest, within_bounds
 from support.pictures import huge_png, png_chunk
+from support.problems import problem
 
 MANY_REQUESTS = ("test_cut_off_at_every_kind_of_place", "test_a_short_fuzz")
 
@@ -74,6 +77,21 @@ def test_the_largest_pictures_stay_bounded(kind: str, boot: bytes) -> None:
     """Of a server of their own: one that has decoded others before may have kept their memory."""
     content = largest(kind)
     with run_server() as server, server.client() as client, within_bounds(server, client, boot):
+        assert client.post("/predict", content=content).status_code == 200
+
+
+def test_too_little_memory_is_no_fault_of_the_picture(boot: bytes) -> None:
+    """A limit on the address space of the running server leaves no room for the pixels."""
+    content = largest("rgba")
+    with run_server() as server, server.client() as client:
+        assert client.post("/predict", content=huge_png(300, 300) + bytes(5000)).status_code == 200  # by a thread
+        pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0])
+        limits = resource.prlimit(server.process.pid, resource.RLIMIT_AS)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (4096 * pages + 16 * MEGABYTE, limits[1]))
+        answer = client.post("/predict", content=content)
+        problem(answer, 503, "out-of-memory")
+        assert int(answer.headers["retry-after"]) > 0
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, limits)
         assert client.post("/predict", content=content).status_code == 200
 
 
