@@ -163,6 +163,18 @@ def test_the_learning_rate_warms_up_falls_and_restarts() -> None:
     assert [epoch for epoch in range(10) if recipe.schedule_changes_at(epoch)] == [4, 6]
 
 
+def test_no_batch_for_the_statistics_is_a_single_picture(tmp_path: Path) -> None:
+    """Which has none at 28 px: the last layers see one pixel of it."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 251), ("val", 10), ("test", 10)):
+        for i in range(count):
+            path = tmp_path / "pictures" / split / f"class{i % 2}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (28, 28), np.uint8)).save(path)
+    result = train(tmp_path / "pictures", tmp_path, "--set", "phases=[[28,1]]", "--set", "batch_size=125")
+    assert result.returncode == 0, result.stderr
+
+
 def test_training_pictures_are_preprocessed_as_the_service_does(tree: Path) -> None:
     from model import data
 
