@@ -8,16 +8,16 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.calibrate import calibrate
-from model.checkpoint import Checkpoint, graph_file
+from model.checkpoint import Checkpoint, graph_file, replace_file
 from model.data import Dataset
 from model.export.manifest import Export, ExportError, Precision, sha256
 from model.export.openvino import best_precision, compile_graph, ov
@@ -100,14 +100,11 @@ def _to_openvino(graph: InferenceGraph) -> ov.Model:
 
 
 def _save_graph(model: ov.Model, target: Path) -> None:
-    temporary = _temporary(target)
-    ov.save_model(model, temporary, compress_to_fp16=True)
-    for suffix in (".xml", ".bin"):
-        os.replace(temporary.with_suffix(suffix), target.with_suffix(suffix))
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name("part-" + target.name)
+    with TemporaryDirectory() as folder:
+        written = Path(folder, target.name)
+        ov.save_model(model, written, compress_to_fp16=True)
+        for suffix in (".xml", ".bin"):
+            replace_file(target.with_suffix(suffix), written.with_suffix(suffix).read_bytes())
 
 
 def _write_manifest(
@@ -132,9 +129,7 @@ def _write_manifest(
         accepted=all((each.accuracy or 0.0) >= min_accuracy - 1e-9 for each in precisions.values()),
         made_from=(earlier.made_from if earlier else {}) | made_from,
     )
-    temporary = _temporary(target).with_suffix(".json")
-    temporary.write_text(json.dumps(asdict(manifest)) + "\n")
-    os.replace(temporary, target.with_suffix(".json"))
+    replace_file(target.with_suffix(".json"), (json.dumps(asdict(manifest)) + "\n").encode())
     return manifest
 
 

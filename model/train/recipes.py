@@ -98,7 +98,7 @@ class Recipe:
         except ValidationError as error:
             problem = error.errors()[0]
             wrong = [change for change in changes if change.partition("=")[0] in problem["loc"]] or changes
-            raise ValueError(f"--set {' '.join(wrong)}: {problem['msg'].removeprefix('Value error, ')}") from None
+            raise ValueError(f"--set {' --set '.join(wrong)}: {problem['msg'].removeprefix('Value error, ')}") from None
 
 
 RECIPES = {
