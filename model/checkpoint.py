@@ -83,17 +83,14 @@ class Checkpoint:
         """Writes the file atomically: complete or not at all."""
         tensors = self._tensors()
         metadata = {"format": FORMAT, "metadata": json.dumps(asdict(self.metadata), ensure_ascii=False)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_bytes(save(tensors, metadata={**metadata, "digest": _digest(tensors, metadata)}))
-        os.replace(temporary, path)
+        replace_file(path, save(tensors, metadata={**metadata, "digest": _digest(tensors, metadata)}))
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Reads and verifies the file.
 
-        Raises CheckpointError if it is missing, damaged, of another format, or made for another architecture, input
-        size or version of the preprocessing.
+        Raises CheckpointError if it is missing, damaged, incomplete, of another format, or made for another
+        architecture, input size or version of the preprocessing.
         """
         tensors, stored = _read(path)
         digest = stored.pop("digest", "")
@@ -101,17 +98,21 @@ class Checkpoint:
             raise CheckpointError(f"{path} is not a {FORMAT} checkpoint (train one: python -m model.train)")
         if digest != _digest(tensors, stored):
             raise CheckpointError(f"{path} is damaged: its contents do not match its digest; fetch or train it again")
-        values = json.loads(stored["metadata"])
-        metadata = Metadata(**{**values, "classes": tuple(values["classes"])})
+        try:
+            values = json.loads(stored["metadata"])
+            metadata = Metadata(**{**values, "classes": tuple(values["classes"])})
+            golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
+            parts = _with_prefix("detector.", tensors)
+            detector = Detector(**parts) if parts else None
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"lacks a part or has an unknown one ({error})"
+            raise CheckpointError(f"{path} {problem}: another version may have written it; train it again") from None
         made_for = (metadata.architecture, metadata.input_size, metadata.preprocessing)
         if made_for != ("GoogLeNet", preprocess.SIZE, preprocess.VERSION):
             raise CheckpointError(
                 f"{path} was made for {metadata.architecture}, {metadata.input_size} px, preprocessing "
                 f"{metadata.preprocessing}; this is GoogLeNet, {preprocess.SIZE} px, preprocessing {preprocess.VERSION}"
             )
-        golden = Golden(tensors.pop("golden.pixels"), tensors.pop("golden.probabilities"))
-        parts = _with_prefix("detector.", tensors)
-        detector = Detector(**parts) if parts else None
         return cls(_with_prefix("network.", tensors), golden, metadata, detector, path, digest)
 
     def serving_digest(self) -> str:
@@ -125,6 +126,17 @@ class Checkpoint:
         golden = {"golden.pixels": self.golden.pixels, "golden.probabilities": self.golden.probabilities}
         tensors = {**weights, **detector, **golden}
         return {name: np.ascontiguousarray(array) for name, array in tensors.items()}  # safetensors needs this
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file atomically, complete or not at all even if the power fails. Makes its folder. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def graph_file(checkpoint_file: Path, graph: str) -> Path:

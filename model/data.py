@@ -1,7 +1,7 @@
 """Loads Fashion-MNIST, or an ImageFolder tree of other pictures, into memory as uint8.
 
 Fashion-MNIST: Xiao, Rasul and Vollgraf 2017, 60,000 training and 10,000 test pictures, 28×28, ten classes, MIT
-licence. The test set is only reported. The validation set is a fixed random part of the training set.
+licence. The test set is only reported. The validation set is a fixed part of the training set.
 """
 
 import gzip
@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from torch import Tensor
 from torchvision.datasets import FashionMNIST, ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -37,7 +38,19 @@ SUFFIXES = (*IMG_EXTENSIONS, ".gif", ".avif", ".heic", ".heif")
 """Files that are read from an ImageFolder tree: torchvision's suffixes, and the others that the service reads."""
 
 VALIDATION_SEED = 20170825
-"""Seed of the split into training and validation pictures: the day on which the data set was published."""
+"""Seed of Fashion-MNIST's split into training and validation pictures: the day on which it was published."""
+
+SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
+"""Split by the name of its folder in an ImageFolder tree, in lower case."""
+
+MAX_NAMED = 10
+"""Unreadable files that an error names; of the others it tells the number."""
+
+JPEG_NOISE = bytes.fromhex("5aa53c9669c3") * 6
+JPEG_NOISE += b"".join(bytes((0xFF, 0xD0 + i % 8)) + JPEG_NOISE[i % 6 :] for i in range(16))
+"""Changes a JPEG if any pixel is decoded from it: after its data, and after each restart marker. The service appends
+the same (app/images/decode.py)."""
 
 
 class DataError(Exception):
@@ -78,10 +91,11 @@ def load(directory: Path | None = None) -> Dataset:
     """Fashion-MNIST (55,000/5,000/10,000), or the ImageFolder tree in `directory`.
 
     Without a `directory`, data/ and Debian's package dataset-fashion-mnist are tried, then torchvision downloads to
-    data/. An ImageFolder tree has one folder for each class, either directly (split 80/10/10 by a fixed seed) or in
-    train/ and test/ (a tenth of train/ becomes the validation set). Files without one of SUFFIXES are skipped.
+    data/. An ImageFolder tree has one folder for each class, either directly or in train/ and test/, val/ or both. A
+    tenth of the training pictures becomes the validation set, and another the test set, if it has no folder. Which
+    ones depends on their own pixels only. Hidden files and those without one of SUFFIXES are skipped.
 
-    Raises DataError if no usable data is found.
+    Raises DataError if no usable data is found, or for files that cannot be read.
     """
     if directory is not None:
         source = _find_files(directory)
@@ -153,21 +167,35 @@ def _unpack(source: Path, name: str, target: Path) -> None:
 def _image_folder(directory: Path) -> Dataset:
     if not directory.is_dir():
         raise DataError(f"--data {directory}: there is no such folder")
-    if (directory / "train").is_dir() and (directory / "test").is_dir():
-        classes, pictures = _read_pictures(directory / "train")
-        test_classes, test = _read_pictures(directory / "test")
-        if test_classes != classes:
-            raise DataError(f"{directory}: train/ has the classes {classes}, test/ has {test_classes}")
-        held_out = max(1, len(pictures) // 10)
-        train, validation = _random_split(pictures, parts=(len(pictures) - held_out, held_out))
-    else:
-        classes, pictures = _read_pictures(directory)
-        held_out = max(1, len(pictures) // 10)
-        train, validation, test = _random_split(pictures, parts=(len(pictures) - 2 * held_out, held_out, held_out))
-    checksums = {
-        name: _checksum(split) for name, split in (("train", train), ("validation", validation), ("test", test))
-    }
-    return Dataset(directory.resolve().name.lower(), classes, train, validation, test, checksums)
+    name = directory.resolve().name.lower()
+    _require_utf8(name)
+    folders = _find_split_folders(directory)
+    classes, train = _read_pictures(folders.pop("train"))
+    splits = {}
+    for split, folder in folders.items():
+        other_classes, splits[split] = _read_pictures(folder)
+        if other_classes != classes:
+            raise DataError(f"{directory}: train/ has the classes {classes}, {folder.name}/ has {other_classes}")
+    missing = [split for split in ("test", "validation") if split not in splits]
+    *held_out, splits["train"] = _split_by_pixels(train, len(missing))
+    splits |= zip(missing, held_out, strict=True)
+    return Dataset(name, classes, **splits, checksums={split: _checksum(part) for split, part in splits.items()})
+
+
+def _find_split_folders(directory: Path) -> dict[str, Path]:
+    """The folders of the splits; if there are none, `directory` itself is the folder of `train`."""
+    found = [path for path in sorted(directory.iterdir()) if path.is_dir() and path.name.lower() in SPLIT_FOLDERS]
+    if len(found) == 1 and not any(path.is_dir() for path in found[0].iterdir()):
+        found = []  # a class, such as trains
+    if not found:
+        return {"train": directory}
+    folders = {SPLIT_FOLDERS[path.name.lower()]: path for path in found}
+    if "train" not in folders or len(folders) == 1 or len(folders) < len(found):
+        raise DataError(
+            f"{directory} holds {', '.join(f'{path.name}/' for path in found)}: it needs train/ and also val/, test/ "
+            "or both; or else name the folder of the class folders by --data"
+        )
+    return folders
 
 
 def _checksum(split: Split) -> str:
@@ -181,28 +209,68 @@ def _read_pictures(root: Path) -> tuple[tuple[str, ...], Split]:
 
         register_heif_opener()
     try:
-        folder = ImageFolder(str(root), loader=_read_picture, is_valid_file=_is_picture)
-        pairs = [folder[i] for i in range(len(folder))]
+        folder = ImageFolder(str(root), is_valid_file=_is_picture)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{root} has neither Fashion-MNIST's files nor a folder of pictures for each class: {error}"
         ) from None
-    if len(folder.classes) < 2 or len(pairs) < 10:
-        raise DataError(f"{root}: {len(pairs)} pictures of {len(folder.classes)} classes are too few to train on")
-    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in pairs]))
-    return tuple(folder.classes), Split(pixels, torch.tensor([label for _, label in pairs]))
+    _require_utf8(*folder.classes)
+    if len(folder.classes) < 2 or len(folder) < 10:
+        raise DataError(f"{root}: {len(folder)} pictures of {len(folder.classes)} classes are too few to train on")
+    pixels, unreadable = [], []
+    for path, _ in folder.samples:
+        try:
+            pixels.append(_read_picture(Path(path)))
+        except Exception as error:  # Pillow may raise anything for a malformed file
+            unreadable.append(f"{path} ({error})")
+    if unreadable:
+        names = ", ".join(unreadable[:MAX_NAMED]) + (", …" if len(unreadable) > MAX_NAMED else "")
+        count = f"{len(unreadable)} of {len(folder)} files"
+        raise DataError(f"{root}: {count} cannot be read as pictures, replace or remove them: {names}")
+    return tuple(folder.classes), Split(torch.from_numpy(np.stack(pixels)), torch.tensor(folder.targets))
+
+
+def _require_utf8(*names: str) -> None:
+    """Raises DataError for a folder's name that a checkpoint cannot hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"the name of the folder {name!a} is not UTF-8: rename it") from None
 
 
 def _is_picture(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
+    return path.lower().endswith(SUFFIXES) and not Path(path).name.startswith(".")
 
 
-def _read_picture(path: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """A JPEG, unless it is progressive, may lack its end marker, as some cameras leave it, but none of its pixels."""
+    with Image.open(path) as image:
+        try:
             return preprocess(image).pixels
-    except Exception as error:  # Pillow may raise anything for a malformed file
-        raise DataError(f"{path} cannot be read as a picture ({error}): replace or remove it") from error
+        except OSError:
+            if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.info.get("progressive"):
+                raise
+            content = path.read_bytes().rstrip(b"\xff")
+            restored, other = (Image.open(BytesIO(content + more + b"\xff\xd9")) for more in (b"", JPEG_NOISE))
+            if restored.tobytes() != other.tobytes():
+                raise
+            return preprocess(restored).pixels
+
+
+def _split_by_pixels(pictures: Split, held_out: int) -> list[Split]:
+    """Splits off `held_out` parts, each a tenth of the different pictures. The last part is the rest.
+
+    The pictures are ordered by the SHA-256 of their pixels. So equal pictures are in the same part, and when others are
+    added, almost all stay where they are.
+    """
+    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures.pixels.numpy()]
+    different, ranks = np.unique(digests, return_inverse=True)
+    if len(different) < 10:
+        raise DataError(f"{len(different)} different pictures are too few to train on")
+    order = ranks.argsort(kind="stable")
+    ends = np.searchsorted(ranks[order], len(different) // 10 * np.arange(1, held_out + 1))
+    return [pictures[index] for index in torch.tensor_split(torch.from_numpy(order), ends.tolist())]
 
 
 def _random_split(split: Split, parts: Sequence[int]) -> list[Split]:

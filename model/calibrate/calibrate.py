@@ -71,5 +71,6 @@ def _choose_smoothing(outputs: Outputs, labels: NDArray[np.int64], trained_with:
 
 def check_data(checkpoint: Checkpoint, dataset: Dataset) -> None:
     """Raises DataError if the checkpoint was trained on other data."""
-    if checkpoint.metadata.training["data"] != dataset.checksums:
+    same_pictures = checkpoint.metadata.training.get("data") == dataset.checksums
+    if not same_pictures or checkpoint.metadata.classes != dataset.classes:
         raise DataError(f"{checkpoint.file} was trained on other data: name its own by --data")

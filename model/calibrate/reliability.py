@@ -61,15 +61,17 @@ def reliability_diagram(probabilities: Floats, labels: Labels) -> list[tuple[int
 def fit_temperature(logits: Floats, labels: Labels) -> float:
     """The temperature between 0.05 and 20 that minimises the negative log likelihood.
 
-    There is one minimum; a golden-section search over the temperature's logarithm finds it.
+    There is one minimum; a golden-section search over the temperature's logarithm finds it. If no picture is
+    misclassified, the likelihood grows as the temperature falls, however low, so the lower bound is 1.
     """
     scores = logits.astype(np.float64)
+    has_errors = bool((scores.argmax(1) != labels).any())
 
     def nll(log_temperature: float) -> float:
         p = softmax(scores, float(np.exp(log_temperature)))
         return float(-np.log(p[np.arange(len(p)), labels].clip(1e-300)).mean())
 
-    low, high = np.log(0.05), np.log(20.0)
+    low, high = np.log(0.05 if has_errors else 1.0), np.log(20.0)
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(40):
         a, b = high - ratio * (high - low), low + ratio * (high - low)

@@ -44,6 +44,9 @@ def main() -> int:
         checkpoint, dataset = Checkpoint.load(arguments.checkpoint), data.load(arguments.data)
         if checkpoint.metadata.classes != dataset.classes:
             raise DataError(f"the checkpoint knows {checkpoint.metadata.classes}, the data has {dataset.classes}")
+        if checkpoint.metadata.training.get("data") != dataset.checksums:
+            message = "was trained on other data and may know some of these pictures: its figures may be too good"
+            print(f"warning: {checkpoint.file} {message}", file=sys.stderr)
         split = (dataset.test if arguments.split == "test" else dataset.validation)[: arguments.first]
         if arguments.report:
             model_card.write(checkpoint, dataset)

@@ -5,14 +5,13 @@ needed to get probabilities from its logits is in the file's metadata. Needs onn
 """
 
 import json
-import os
 from pathlib import Path
 from typing import cast
 
 import onnx
 import torch
 
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, replace_file
 from model.googlenet import RawPixelGraph
 from model.predict import load_graph
 from model.preprocess import SIZE
@@ -33,10 +32,7 @@ def export_onnx(checkpoint: Checkpoint, target: Path) -> None:
     model = _to_onnx(checkpoint)
     onnx.helper.set_model_props(model, _properties(checkpoint))
     onnx.checker.check_model(model, full_check=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name("part-" + target.name)
-    onnx.save_model(model, temporary)
-    os.replace(temporary, target)
+    replace_file(target, model.SerializeToString())
 
 
 def _to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:

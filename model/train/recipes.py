@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -30,7 +30,7 @@ class Recipe:
     learning_rate: PositiveFloat = 0.1
     """The peak rate, after the warm-up. A cosine brings it to zero at the end or at the next restart."""
     restarts: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
-    """(epoch, learning rate): the schedule restarts there from that rate (Loshchilov and Hutter 2017)."""
+    """(epoch, learning rate), ascending: the schedule restarts there from that rate (Loshchilov and Hutter 2017)."""
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     momentum: Fraction = 0.9
@@ -52,6 +52,13 @@ class Recipe:
     """Probability of random erasing."""
     erase_area: Fraction = 0.2
     """Largest fraction of the picture that is erased."""
+
+    @model_validator(mode="after")
+    def _restarts_are_in_the_run(self) -> Self:
+        at = [0, *(epoch for epoch, _ in self.restarts), self.epochs]
+        if any(first >= second for first, second in pairwise(at)):
+            raise ValueError(f"restarts must ascend and be below the {self.epochs} epochs; restarts=[] removes them")
+        return self
 
     @property
     def epochs(self) -> int:
@@ -84,12 +91,14 @@ class Recipe:
                 raise ValueError(f"--set {change}: a recipe has no {key}")
             try:
                 values[key] = json.loads(value)
-                replace(self, **{key: values[key]})
-            except ValidationError as error:
-                raise ValueError(f"--set {change}: {error.errors()[0]['msg']}") from None
             except ValueError:
                 raise ValueError(f"--set {change}: the value is not JSON") from None
-        return replace(self, **values)
+        try:
+            return replace(self, **values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            wrong = [change for change in changes if change.partition("=")[0] in problem["loc"]] or changes
+            raise ValueError(f"--set {' --set '.join(wrong)}: {problem['msg'].removeprefix('Value error, ')}") from None
 
 
 RECIPES = {

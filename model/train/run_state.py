@@ -5,7 +5,6 @@ written. Nothing is pickled.
 """
 
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from model import plots
+from model.checkpoint import replace_file
 from model.data import DataError, Dataset
 from model.train.recipes import Recipe
 
@@ -83,12 +83,9 @@ class RunFolder:
 
     def save(self, progress: Progress, network: nn.Module, average: nn.Module, optimizer: torch.optim.SGD) -> None:
         """Writes everything that `progress` and `restore` read."""
-        self.path.mkdir(parents=True, exist_ok=True)
         named = _named_tensors(network, average, _momentum(optimizer))
         tensors = {name: tensor.contiguous() for name, tensor in named.items()}
-        temporary = self.state_file.with_suffix(".part")
-        temporary.write_bytes(save(tensors, metadata={"progress": json.dumps(asdict(progress))}))
-        os.replace(temporary, self.state_file)
+        replace_file(self.state_file, save(tensors, metadata={"progress": json.dumps(asdict(progress))}))
 
     def progress(self) -> Progress:
         """The stored progress. Raises DataError if the state cannot be read."""
@@ -111,9 +108,7 @@ class RunFolder:
 
     def report(self, history: list[dict[str, Any]]) -> None:
         """Writes the history as history.json and as the plot curves.png."""
-        temporary = self.path / "part.json"
-        temporary.write_text(json.dumps(history, indent=1) + "\n")
-        os.replace(temporary, self.path / "history.json")
+        replace_file(self.path / "history.json", (json.dumps(history, indent=1) + "\n").encode())
         plots.curves(history, self.path / "curves.png")
 
 

@@ -9,6 +9,7 @@ that was never stopped.
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -37,7 +38,7 @@ from model.train.training_set import training_set
 PROGRESS_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 BATCH_NORM_PICTURES, BATCH_NORM_BATCH = 10_000, 250
-"""Training pictures from which the averaged network's batch statistics are computed, and their batch size."""
+"""Training pictures from which the averaged network's batch statistics are computed, and their largest batch."""
 
 
 class Trainer:
@@ -230,9 +231,9 @@ class Trainer:
 
     def _batch_norm_inputs(self) -> Iterator[Tensor]:
         """Augmented training batches at the last resolution: averaged weights need batch statistics of their own."""
-        order = self._random_order(self.recipe.epochs)
+        order = self._random_order(self.recipe.epochs)[:BATCH_NORM_PICTURES]
         side = self.recipe.resolution(self.recipe.epochs - 1)
-        for index in torch.split(order[:BATCH_NORM_PICTURES], BATCH_NORM_BATCH):
+        for index in torch.tensor_split(order, math.ceil(len(order) / BATCH_NORM_BATCH)):  # all count the same
             x = augment(scaled(self.training_split[index].pixels), self.recipe, self.generator)
             yield self._network_input(x, side)
 

@@ -38,6 +38,11 @@ def test_the_temperature_undoes_a_known_scale(scale: float) -> None:
     assert measure_reliability(probabilities(scale * logits, scale, 0.0), labels).ece < 0.01
 
 
+def test_pictures_without_a_mistake_make_the_network_no_surer() -> None:
+    logits, _ = drawn(150)
+    assert fit_temperature(logits, logits.argmax(1)) == pytest.approx(1)
+
+
 def test_smoothing_is_taken_out_and_the_order_stays() -> None:
     logits, labels = drawn(5_000)
     smoothed = np.log(0.95 * softmax(logits.astype(np.float64)) + 0.005)

@@ -1,5 +1,6 @@
 """The shipped file says all that serving needs, and no damaged file is ever served."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import failed_start
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from model.checkpoint import SHIPPED, Checkpoint, CheckpointError
+from model.checkpoint import FORMAT, SHIPPED, Checkpoint, CheckpointError, _digest
 from model.labels import probabilities
 from model.predict import load_graph, predict
 
@@ -78,6 +80,27 @@ def test_the_service_does_not_start_on_a_bad_file(tmp_path: Path) -> None:
     assert "not a readable safetensors file" in refusal(pickled)
     assert "is not a fashion-googlenet/1 checkpoint" in refusal(foreign)
     assert "is damaged" in refusal(flipped)
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [("speed", "speed"), ("mean", "mean"), ("golden.pixels", "golden.pixels"), ("detector.hidden_bias", "hidden_bias")],
+    ids=["unknown value", "missing value", "no golden pictures", "part of a detector"],
+)
+def test_a_file_of_another_version_is_one_clear_error(tmp_path: Path, part: str, named: str) -> None:
+    with safe_open(SHIPPED, framework="numpy") as file:
+        tensors, values = load_file(SHIPPED), json.loads(file.metadata()["metadata"])
+    if part in tensors:
+        del tensors[part]
+    elif part in values:
+        del values[part]
+    else:
+        values[part] = 1
+    metadata = {"format": FORMAT, "metadata": json.dumps(values)}
+    path = tmp_path / "other.safetensors"
+    save_file(tensors, path, metadata={**metadata, "digest": _digest(tensors, metadata)})
+    with pytest.raises(CheckpointError, match=rf"^\S+other.safetensors lacks a part or has an unknown one \(.*{named}"):
+        Checkpoint.load(path)
 
 
 def test_weights_of_another_architecture_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from conftest import Server, failed_start, run_server
 
 from app.inference.engines.choose import MARGIN, has_amx, has_fast_int8
+from model import data
 from model.checkpoint import SHIPPED, Checkpoint, graph_file
 from model.export.export import export
 from model.export.manifest import Export
@@ -190,24 +191,61 @@ def own(tmp_path: Path, checkpoint: Checkpoint, pictures: list[tuple[str, bytes]
     for i, (label, content) in enumerate(pictures):
         folder = tmp_path / "pictures" / names[checkpoint.metadata.classes.index(label)]
         (folder / f"{i}.png").write_bytes(content)
-    metadata = dataclasses.replace(checkpoint.metadata, classes=names, training={})
+    training = {"data": data.load(tmp_path / "pictures").checksums}
+    metadata = dataclasses.replace(checkpoint.metadata, classes=names, training=training)
     path = tmp_path / "mine" / "googlenet.safetensors"
     dataclasses.replace(checkpoint, metadata=metadata).save(path)
     return path, tmp_path / "pictures"
 
 
 def test_pictures_of_ones_own_are_exported_twice_the_same(own: tuple[Path, Path]) -> None:
-    path, data = own
+    path, pictures = own
     exports = []
     for _ in range(2):
         files(path, "openvino")[-1].unlink(missing_ok=True)  # else everything stays as it is
-        run_export("--checkpoint", path, "--data", data)
+        run_export("--checkpoint", path, "--data", pictures)
         exports.append([Export.load(Checkpoint.load(path), graph) for graph in GRAPHS])
     assert exports[0] == exports[1]
     assert {p.name for p in path.parent.iterdir()} == {
         path.name,
         *(p.name for graph in GRAPHS for p in files(path, graph)),
     }
+
+
+def test_int8_may_lose_one_picture(own: tuple[Path, Path]) -> None:
+    """Of few validation pictures, one is more than MAX_ACCURACY_LOSS."""
+    path, pictures = own
+    run_export("--checkpoint", path, "--data", pictures)
+    checkpoint, dataset = Checkpoint.load(path), data.load(pictures)
+    before = Export.load(checkpoint, "openvino-int8")
+    reference = Export.load(checkpoint, "openvino").precisions["f32"].accuracy
+    assert reference is not None
+    for lost, accepted in ((1, True), (2, False)):
+        accuracy = round(reference - lost / len(dataset.validation), 6)
+        known = {"f32": dataclasses.replace(before.precisions["f32"], accuracy=accuracy)}
+        changed = dataclasses.replace(before, precisions=known)
+        files(path, "openvino-int8")[-1].write_text(json.dumps(dataclasses.asdict(changed)))
+        assert export(checkpoint, dataset)["openvino-int8"].accepted == accepted
+        assert export(checkpoint, None)["openvino-int8"].accepted == accepted  # as it was
+
+
+def test_other_pictures_than_it_was_trained_on_are_noticed(own: tuple[Path, Path]) -> None:
+    path, pictures = own
+
+    def run(command: str) -> "subprocess.CompletedProcess[str]":
+        arguments = ["--checkpoint", str(path), "--data", str(pictures)]
+        return subprocess.run([sys.executable, "-m", command, *arguments], capture_output=True, text=True, timeout=600)
+
+    assert run("model.evaluate").stderr == ""
+    next(pictures.glob("*/*.png")).unlink()
+    evaluated = run("model.evaluate")
+    assert evaluated.returncode == 0
+    assert re.fullmatch(r"warning: .* was trained on other data .*\n", evaluated.stderr)
+    assert "test accuracy" in evaluated.stdout
+    exported = run("model.export")
+    assert (exported.returncode, exported.stdout) == (1, "")
+    assert re.fullmatch(r".* was trained on other data: name its own by --data\n", exported.stderr)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_another_cpu_found_stays_while_nothing_it_came_from_changes(own: tuple[Path, Path]) -> None:

@@ -152,6 +152,16 @@ def test_a_wrong_recipe_is_one_clear_line(tree: Path, tmp_path: Path, change: st
     assert change in result.stderr
 
 
+@pytest.mark.parametrize("changes", [["phases=[[32,4]]"], ["restarts=[[9,0.1],[9,0.2]]"], ["restarts=[[34,0.1]]"]])
+def test_a_restart_that_never_comes_is_one_clear_error(changes: list[str]) -> None:
+    """Without it the learning rate would end high: its cosine falls to zero at the restart."""
+    with pytest.raises(ValueError, match=r"^--set .*: restarts must ascend and be below the \d+ epochs") as raised:
+        RECIPES["default"].with_changes(changes)
+    assert changes[0] in str(raised.value)
+    recipe = RECIPES["default"].with_changes(["phases=[[32,4]]", "restarts=[]"])
+    assert recipe.learning_rate_at(4) == pytest.approx(0, abs=1e-9)
+
+
 def test_the_learning_rate_warms_up_falls_and_restarts() -> None:
     recipe = RECIPES["quick"].with_changes(["phases=[[48,4],[96,6]]", "restarts=[[6,0.03]]", "warmup_epochs=1"])
     rates = [recipe.learning_rate_at(epoch / 10) for epoch in range(101)]
@@ -161,6 +171,18 @@ def test_the_learning_rate_warms_up_falls_and_restarts() -> None:
     assert rates[61] == pytest.approx(0.03, rel=0.01)
     assert rates[100] == pytest.approx(0, abs=1e-9)
     assert [epoch for epoch in range(10) if recipe.schedule_changes_at(epoch)] == [4, 6]
+
+
+def test_no_batch_for_the_statistics_is_a_single_picture(tmp_path: Path) -> None:
+    """Which has none at 28 px: the last layers see one pixel of it."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 251), ("val", 10), ("test", 10)):
+        for i in range(count):
+            path = tmp_path / "pictures" / split / f"class{i % 2}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (28, 28), np.uint8)).save(path)
+    result = train(tmp_path / "pictures", tmp_path, "--set", "phases=[[28,1]]", "--set", "batch_size=125")
+    assert result.returncode == 0, result.stderr
 
 
 def test_training_pictures_are_preprocessed_as_the_service_does(tree: Path) -> None:

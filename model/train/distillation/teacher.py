@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from model.checkpoint import replace_file
 from model.data import DataError, Dataset
 from model.train.distillation.wide_resnet import WideResNet
 from model.train.optimisation import autocast, network_input
@@ -46,10 +47,11 @@ class Teacher:
         return probabilities
 
     def save(self, path: Path) -> None:
-        """Writes a safetensors file, in half precision."""
+        """Writes a safetensors file atomically, in half precision."""
         tensors = {name: tensor.half().contiguous() for name, tensor in self.network.state_dict().items()}
         numbers = {"mean": self.mean, "std": self.std, "side": self.side}
-        save_file(tensors, path, metadata={"teacher": json.dumps({**numbers, "provenance": self.provenance})})
+        metadata = {"teacher": json.dumps({**numbers, "provenance": self.provenance})}
+        replace_file(path, save(tensors, metadata=metadata))
 
     @classmethod
     def load(cls, path: Path, dataset: Dataset, device: torch.device) -> "Teacher":
