@@ -13,14 +13,14 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from app.errors import EmptyBody, OutOfMemory, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.images.formats import jpeg
 from app.images.formats.small_png import read_small_png
-from app.images.pixel_limit import count_pixels, too_many_pixels
+from app.images.pixel_limit import code_tables_share, count_pixels, too_many_pixels
 from app.images.read_limits import LimitedFile, start_time_limit
 from app.images.supported import JPEG, LABELS, ImageFormat, find_format
 from app.images.unsupported import describe_unsupported
 from model.preprocess import BackgroundOption, Mode, Preprocessed, preprocess
 
 SMALL_FILE = 16 * 1024
-"""Bytes. The parts of a smaller file cost at most 30 ms, except for the scans of a JPEG."""
+"""Bytes. The parts of a smaller file cost at most 30 ms, except for those that the format's `check_small` counts."""
 
 SLOW_PARTS = re.compile(rb"zTXt|iTXt|iCCP|eXIf|Exif|EXIF|MPF\0|Raw profile")
 """What Pillow decompresses or parses in Python when it opens a file: texts, color profiles, EXIF data."""
@@ -107,7 +107,7 @@ def open_picture(data: bytes, max_pixels: int) -> Picture:
         raise TooManyPixels(f"the picture has {size[0]}×{size[1]} pixels; a side may have {MAX_SIDE:,}")
     if counted > allowed:
         raise too_many_pixels(size, counted, allowed, max_pixels)
-    return Picture(image, size, counted / allowed, data)
+    return Picture(image, size, counted / allowed + code_tables_share(image, data), data)
 
 
 def open_inline(data: bytes, max_pixels: int) -> Picture | None:
@@ -126,8 +126,8 @@ def open_inline(data: bytes, max_pixels: int) -> Picture | None:
 def _checked_file(data: bytes, found: ImageFormat) -> BytesIO:
     """The file for Pillow, after the structural check of its format."""
     if len(data) <= SMALL_FILE:
-        if found is JPEG:
-            jpeg.check_small_file(data)
+        if found.check_small:
+            found.check_small(data)
         return BytesIO(data)
     if found.check:
         found.check(data)

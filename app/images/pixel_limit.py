@@ -21,6 +21,9 @@ full bands, 53 million with color at half the resolution (the usual case), and 2
 WEBP_WEIGHT = 4 / 3
 """What a pixel of a WebP counts as: its decoder holds three more copies of the picture, and the whole file."""
 
+MAX_CODE_TABLES, CODE_TABLES_BYTES, LARGEST_PICTURE_BYTES = 65_536, 13_600, 300_000_000
+"""Limits of libwebp's lossless decoder, and the memory that decoding the largest picture takes."""
+
 RUN_LENGTH_WEIGHT = 4
 """What a pixel of a run-length encoded BMP counts as: Pillow decodes it in Python."""
 
@@ -42,6 +45,17 @@ def count_pixels(image: Image.Image, data: bytes, size: tuple[int, int], max_pix
     if isinstance(image, BmpImagePlugin.BmpImageFile) and image.tile[0].codec_name == "bmp_rle":
         return RUN_LENGTH_WEIGHT * pixels, max_pixels
     return round(WEBP_WEIGHT * pixels) if image.format == "WEBP" else pixels, max_pixels
+
+
+def code_tables_share(image: Image.Image, data: bytes) -> float:
+    """Memory of the code tables of a lossless WebP, as a fraction of what the largest picture needs.
+
+    Each group of pixels, of at least 4×4, may have tables of its own: 13.6 kB, described by 20 bits of the file.
+    """
+    if image.format != "WEBP" or (b"VP8L" not in data[:64] and b"ALPH" not in data[:64]):
+        return 0.0
+    groups = min(MAX_CODE_TABLES, image.width * image.height // 16, len(data) * 8 // 20)
+    return groups * CODE_TABLES_BYTES / LARGEST_PICTURE_BYTES
 
 
 def _count_samples(image: JpegImagePlugin.JpegImageFile, pixels: int) -> int:

@@ -2,7 +2,7 @@
 
 To add a format, add a row, and beside it:
 - its structural check in app/images/formats/, named in the row. Files up to SMALL_FILE of app/images/decode.py, 16 kB,
-  skip it, because they have too few parts to cost much;
+  skip it, because they have too few parts to cost much; otherwise `check_small` in the row;
 - `inline=False` in the row, if its reader or decoder is slow even for small files;
 - a function `opener` in the row, if Pillow needs help to open it, as for HEIF;
 - a weight in app/images/pixel_limit.py, if its decoder needs more memory or time per pixel than others;
@@ -34,6 +34,8 @@ class ImageFormat:
     """
     check: Callable[[bytes], None] | None = None
     """Structural check, before Pillow reads the file. Raises UndecodablePicture, or any error for damage."""
+    check_small: Callable[[bytes], None] | None = None
+    """As `check`, for files up to SMALL_FILE of app/images/decode.py."""
     label: str = ""
     """The format in the text of a 415; the name if empty."""
     opener: Callable[[bytes, int], tuple[Image.Image, tuple[int, int], int]] | None = None
@@ -45,7 +47,7 @@ class ImageFormat:
     """Whether the event loop opens small files, and decodes tiny pictures. Not if the reader or decoder is slow."""
 
 
-JPEG = ImageFormat("JPEG", rb"\xff\xd8\xff", jpeg.check)
+JPEG = ImageFormat("JPEG", rb"\xff\xd8\xff", jpeg.check, jpeg.check_small_file)
 
 FORMATS = (
     ImageFormat("PNG", rb"\x89PNG", png.check),
@@ -53,7 +55,7 @@ FORMATS = (
     ImageFormat("WEBP", rb"RIFF....WEBP", webp.check),
     ImageFormat("GIF", rb"GIF8[79]a"),  # GIF and BMP need no check: read_limits.py bounds their parts
     ImageFormat("BMP", rb"BM.{8}(?:.|....[\x0c-\x7c])\0\0\0"),  # a small offset of the pixels, or the header's size
-    ImageFormat("TIFF", rb"II(?:[*+]\0|\0\*)|MM(?:\0[*+]|\*\0)", tiff.check, inline=False),
+    ImageFormat("TIFF", rb"II(?:[*+]\0|\0\*)|MM(?:\0[*+]|\*\0)", tiff.check, tiff.check, inline=False),
     ImageFormat("HEIF", heif.SIGNATURE, label="AVIF, HEIC", opener=heif.open_heif, inline=False),
 )
 

@@ -24,6 +24,9 @@ DIRECTORY_TAGS = (34665, 34853, 40965)
 INTEGER_TYPES = {3: "H", 4: "L", 13: "L", 16: "Q"}
 """Types of a tag that may hold offsets and lengths, and their format characters for struct."""
 
+COMPRESSION, LZMA = 259, 34925
+"""The tag, and its value for a compression that takes seconds for a megabyte. Hardly any program writes it."""
+
 BYTE_TYPES, FRACTION_TYPES = (1, 2, 6, 7), (5, 10)
 
 
@@ -34,6 +37,8 @@ def check(data: bytes) -> None:
     order, big = "<" if data.startswith(b"II") else ">", data[2] == 43
     strips = strip_bytes = numbers = fractions = 0
     for tag, kind, count, at in _entries(data, order, big):
+        if tag == COMPRESSION and struct.unpack_from(order + "H", data, at) == (LZMA,):
+            raise UndecodablePicture("LZMA compression of TIFF is not supported")
         if tag in STRIP_TAGS:
             strips = max(strips, count)
             if tag in LENGTH_TAGS and count <= MAX_STRIPS:
