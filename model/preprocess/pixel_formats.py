@@ -20,6 +20,12 @@ TRANSPOSE_METHODS = {
 STRIP_PIXELS = 500_000
 """Large pictures are converted in strips of so many pixels, so that the conversion needs little memory."""
 
+WHITE_LEVELS = (1, 2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**31 - 1)
+"""White in samples of more than 8 bits: of fractions, and of the depths of cameras and scanners."""
+
+OVERSHOOT = 1.1
+"""Float samples may exceed white by this factor, as interpolation leaves them; they are clipped."""
+
 MAX_SAMPLED_SIDE = 32
 """Larger pictures are first tested for 0 and 1 on a few of their pixels."""
 
@@ -99,21 +105,20 @@ def _composite(image: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Integer or float samples → L, scaled from the range that holds them: 0–1, 0–255, 0–65535 or 0–2³¹−1."""
+    """Integer or float samples → L, scaled from the smallest of WHITE_LEVELS that holds them all."""
     level, transparent = Image.new("L", image.size), image.info.get("transparency")
-    peak = max(float(_finite(np.asarray(strip)).max(initial=0)) for _, strip in _strips(image))
+    limits = np.array(WHITE_LEVELS) * (OVERSHOOT if image.mode == "F" else 1)
+    values = (_not_negative(np.asarray(strip)) for _, strip in _strips(image))
+    peak = max(float(part.max(initial=0, where=part <= limits[-1])) for part in values)  # more is no sample
+    white = WHITE_LEVELS[int(np.searchsorted(limits, peak))]
     for top, strip in _strips(image):
         samples = np.asarray(strip)
-        if peak <= 255 or samples.dtype.kind == "f":
-            full = 1.0 if peak <= 1 else 255.0
-        else:
-            full = 65535.0 if peak <= 65535 else 2.0**31 - 1
-        pixels = (_finite(samples) * (255 / full) + 0.5).clip(0, 255).astype(np.uint8)
+        pixels = (_not_negative(samples) * (255 / white) + 0.5).clip(0, 255).astype(np.uint8)
         if transparent is not None:
             pixels[samples == transparent] = 255
         level.paste(Image.fromarray(pixels), (0, top))
     return level
 
 
-def _finite(samples: NDArray[np.generic]) -> NDArray[np.float64]:
-    return np.nan_to_num(samples.astype(np.float64)).clip(0)
+def _not_negative(samples: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.nan_to_num(samples.astype(np.float64), posinf=np.inf).clip(0)

@@ -29,14 +29,37 @@ def test_native_is_pillows_own(mode: str) -> None:
     [
         (Image.fromarray(RAMP.astype(np.uint16) * 257), RAMP),
         (Image.fromarray(RAMP.astype(np.int32) * 257), RAMP),
+        (Image.fromarray(RAMP.astype(np.int32) << 23), RAMP),
+        (Image.fromarray(RAMP.astype(np.uint16) << 2), RAMP),
+        (Image.fromarray(RAMP.astype(np.uint16) << 4), RAMP),
+        (Image.fromarray(RAMP.astype(np.int32) << 6), RAMP),
         (Image.fromarray(RAMP.astype(np.int32)), RAMP),
         (Image.fromarray((RAMP / 255).astype(np.float32)), RAMP),
+        (Image.fromarray((1.05 * RAMP / 255).astype(np.float32)), (1.05 * RAMP).clip(0, 255).astype(np.uint8)),
         (Image.fromarray(RAMP.astype(np.float32)), RAMP),
+        (Image.fromarray(RAMP.astype(np.float32) * 257), RAMP),
+        (Image.fromarray(RAMP.astype(np.float32) * 2**23), RAMP),
     ],
-    ids=["16 bit", "32 bit of 16", "32 bit of 8", "float 0-1", "float 0-255"],
 )
 def test_deep_samples_are_scaled_not_cut_off(image: Image.Image, expected: np.ndarray) -> None:
+    """From 16, 10, 12, 14 and 8 bits, and from floats up to 1, a little more, 255, 65535 and 2³¹."""
     assert np.abs(native(image).astype(int) - reference(Image.fromarray(expected))).max() <= 1
+
+
+@pytest.mark.parametrize("value", [np.inf, 3.4e38])
+def test_what_is_no_sample_does_not_darken_the_others(value: float) -> None:
+    samples, expected = (RAMP / 255).astype(np.float32), RAMP.copy()
+    samples[-1], expected[-1] = value, 255
+    assert np.array_equal(native(Image.fromarray(samples)), reference(Image.fromarray(expected)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_white_of_12_bits_is_a_light_background(dtype: type) -> None:
+    samples = np.full((60, 40), 4095, dtype)
+    samples[10:50, 10:30] = 700
+    deep, ordinary = (preprocess(Image.fromarray(array)) for array in (samples, (samples / 16).astype(np.uint8)))
+    assert deep.inverted
+    assert np.abs(deep.pixels.astype(int) - ordinary.pixels).max() <= 1
 
 
 def test_not_a_number_is_black() -> None:
