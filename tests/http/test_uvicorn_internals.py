@@ -38,6 +38,7 @@ SIGNATURES: dict[Any, dict[str, str]] = {
         "data_received": "self data",
         "on_message_begin": "self",
         "on_headers_complete": "self",
+        "on_body": "self body",
         "on_message_complete": "self",
         "pause_writing": "self",
         "resume_writing": "self",

@@ -1,0 +1,59 @@
+"""What a client may put into a connection beside its requests, and how it may end it."""
+
+import socket
+from contextlib import suppress
+
+import pytest
+from conftest import Server
+from support.sockets import code, connect
+
+PIECE = 10_000
+"""Bytes sent at a time by a client that never ends."""
+
+MOST = 64 * 1024 * 1024
+"""Bytes after which such a client has won: much more than the sockets' buffers hold."""
+
+CHUNKED = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+POST, GET = b"POST /predict HTTP/1.1\r\n" + CHUNKED, b"GET /health/live HTTP/1.1\r\n" + CHUNKED
+TRAILERS, EXTENSIONS = b"1\r\nx\r\n0\r\n", b"1;"
+
+
+def flooded(connection: socket.socket, begin: bytes, piece: bytes) -> bytes:
+    """Sends `begin` and then pieces until the server ends the connection; what it has answered."""
+    connection.sendall(begin)
+    answer, sent = b"", 0
+    with suppress(ConnectionError):
+        while sent < MOST:
+            connection.sendall(piece)
+            sent += len(piece)
+        pytest.fail(f"{MOST} bytes were accepted")
+    with suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize("head", [POST, GET])
+@pytest.mark.parametrize("begin", [TRAILERS, EXTENSIONS])
+def test_what_surrounds_chunks_is_bounded(server: Server, head: bytes, begin: bytes) -> None:
+    """Trailers and chunk extensions, before and after the answer: no limit on the body counts them."""
+    piece = b"X: " + PIECE * b"y" + b"\r\n" if begin == TRAILERS else PIECE * b"y"
+    with connect(server) as connection:
+        flooded(connection, head + begin, piece)
+
+
+def test_too_many_trailers_get_431(server: Server) -> None:
+    """The client waits until the server waits for the body, and sends no more than is read."""
+    with connect(server) as connection:
+        connection.sendall(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") + TRAILERS)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100")
+        for _ in range(7):
+            connection.sendall(b"X: " + PIECE * b"y" + b"\r\n")
+        assert code(connection.recv(65536)) == (431, "headers-too-large")
+
+
+def test_trailers_are_no_headers(server: Server, boot: bytes) -> None:
+    body = b"%x\r\n%s\r\n0\r\n" % (len(boot), boot)
+    with connect(server) as connection:
+        connection.sendall(POST + body + b"Content-Encoding: gzip\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
