@@ -94,9 +94,7 @@ class Protocol(BaseProtocol):
     def on_message_complete(self) -> None:
         self._expected, self._overhead_bytes = NEXT_REQUEST, 0
         super().on_message_complete()
-        scope = self.request_scope
-        if scope is not None:
-            scope[BODY_ARRIVED] = True
+        self.scope[BODY_ARRIVED] = True
         if self.close_after_body:
             self.transport.close()
         elif self._header_timer and self.idle:  # the response was sent before the body's end
@@ -119,6 +117,7 @@ class Protocol(BaseProtocol):
         """Answers with the error and closes the connection; after the pending responses, if there are some."""
         if self.transport.is_closing():
             return
+        self.drop_unfinished()
         if not self.idle and self.body_complete:
             self.close_after_response(started=True)
             self._ignore_input = True

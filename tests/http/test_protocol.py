@@ -57,3 +57,14 @@ def test_trailers_are_no_headers(server: Server, boot: bytes) -> None:
     with connect(server) as connection:
         connection.sendall(POST + body + b"Content-Encoding: gzip\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_what_follows_answered_requests_does_not_take_their_answers(server: Server, boot: bytes) -> None:
+    """Two whole requests and a third, whose body is malformed: the two are answered, and the connection ends."""
+    predict = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(boot) + boot
+    with connect(server) as connection, connection.makefile("rb") as file:
+        connection.sendall(predict + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + POST + b"no chunk\r\n")
+        answers = file.read()
+    assert [answer[:3] for answer in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+    assert b'"Ankle boot"' in answers
+    assert b'"alive"' in answers

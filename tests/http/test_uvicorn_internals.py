@@ -57,7 +57,7 @@ SIGNATURES: dict[Any, dict[str, str]] = {
 """Methods that are overridden or called, and their parameters."""
 
 ATTRIBUTES = {
-    "HttpToolsProtocol": "app_state cycle headers loop pipeline server_state timeout_keep_alive "
+    "HttpToolsProtocol": "app_state cycle headers loop pipeline scope server_state timeout_keep_alive "
     "timeout_keep_alive_task transport",
     "RequestResponseCycle": "keep_alive more_body response_complete response_started scope",
     "ServerState": "connections default_headers tasks",
