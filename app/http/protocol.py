@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from app.asgi import BODY_ARRIVED, DRAINING, ON_DISCONNECT, Response
+from app.asgi import BODY_ARRIVED, CLIENT_DISCONNECTED, DRAINING, ON_DISCONNECT, Response
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
 from app.http.uvicorn_internals import BaseProtocol
 from app.http.write_coalescing import CoalescingTransport
@@ -52,9 +52,10 @@ class Protocol(BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         scope = self.request_scope
-        on_disconnect = scope.get(ON_DISCONNECT) if scope else None
-        if on_disconnect:
-            on_disconnect()
+        if scope is not None:
+            scope[CLIENT_DISCONNECTED] = True
+            if on_disconnect := scope.get(ON_DISCONNECT):
+                on_disconnect()
         self._cancel_header_timer()
         if self._write_timer:
             self._write_timer.cancel()
@@ -95,6 +96,8 @@ class Protocol(BaseProtocol):
         self._expected, self._overhead_bytes = NEXT_REQUEST, 0
         super().on_message_complete()
         self.scope[BODY_ARRIVED] = True
+        if self.flow.read_paused and not self.pipeline:  # after a large body; the client's end would go unnoticed
+            self.flow.resume_reading()
         if self.close_after_body:
             self.transport.close()
         elif self._header_timer and self.idle:  # the response was sent before the body's end

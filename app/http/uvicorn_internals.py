@@ -29,6 +29,7 @@ class BaseProtocol(HttpToolsProtocol):
     - `headers`, `url` and `scope` of the request that is being read,
     - `pipeline`: requests that wait for the answer before, the latest first,
     - `cycle`: the latest request and its response,
+    - `flow`, which pauses and resumes reading, and has `read_paused`,
     - `app_state`, `server_state`, `timeout_keep_alive` in seconds, and the timer `timeout_keep_alive_task`.
 
     Subclasses may also override the callbacks of asyncio (`data_received`) and httptools (`on_message_begin`), which
@@ -57,8 +58,8 @@ class BaseProtocol(HttpToolsProtocol):
 
     @property
     def request_scope(self) -> dict[str, Any] | None:
-        """ASGI scope of the latest request, if its response is pending."""
-        return None if self.idle else cast("dict[str, Any]", self.cycle.scope)
+        """ASGI scope of the request in progress. None if no response is pending."""
+        return None if self.idle else cast("dict[str, Any]", self.running.scope)
 
     @property
     def body_complete(self) -> bool:
@@ -88,6 +89,12 @@ class BaseProtocol(HttpToolsProtocol):
     def start_keep_alive_timer(self) -> None:
         """Closes the connection if no request arrives within the keep-alive timeout."""
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells the latest request, which may not have begun, and leaves the timer of a connection reset."""
+        self.cycle = self.running
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # private
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Private: uvicorn calls it when a request's turn on its connection has come."""

@@ -1,11 +1,12 @@
 """What a client may put into a connection beside its requests, and how it may end it."""
 
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
-from conftest import Server
-from support.sockets import code, connect
+from conftest import Server, run_server
+from support.sockets import code, connect, live
 
 PIECE = 10_000
 """Bytes sent at a time by a client that never ends."""
@@ -68,3 +69,15 @@ def test_what_follows_answered_requests_does_not_take_their_answers(server: Serv
     assert [answer[:3] for answer in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
     assert b'"Ankle boot"' in answers
     assert b'"alive"' in answers
+
+
+def test_a_reset_of_an_idle_connection_is_no_error() -> None:
+    """Its keep-alive timer ends with it: it could not ask a closed socket for input."""
+    with run_server(GOOGLENET_KEEP_ALIVE="0.5") as server:
+        with connect(server) as connection:
+            live(connection)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with connect(server) as later:
+            live(later)
+            assert later.recv(1) == b""  # its timer began after that of the connection before
+    assert not any(level in "".join(server.log) for level in ("ERROR", "Traceback"))
