@@ -11,7 +11,7 @@ ON_DISCONNECT = "on_disconnect"
 """In the scope: a callable, which app.http.protocol calls when the connection ends."""
 
 CLIENT_DISCONNECTED = "client_disconnected"
-"""In the scope if the client has disconnected: the request log says so."""
+"""In the scope if the client has disconnected: work for it stops, and the request log says so."""
 
 LOG_FIELDS = "log_fields"
 """In the scope: the fields that the handler adds to the request's line in the log."""

@@ -15,24 +15,20 @@ from app.errors import MalformedBody
 def cancel_on_disconnect(request: Request) -> Iterator[None]:
     """Cancels the block when the client disconnects, so that its places in the queue are free at once.
 
-    app.http.protocol calls the scope's ON_DISCONNECT when a connection ends. Other servers do not: there the block
-    runs to its end. Raises MalformedBody after a disconnect; only the request log sees it.
+    app.http.protocol sets CLIENT_DISCONNECTED in the scope when the connection ends, and calls the scope's
+    ON_DISCONNECT. Other servers do not: there the block runs to its end. Raises MalformedBody after a disconnect, also
+    an earlier one; only the request log sees it.
     """
-    task, disconnected = cast("asyncio.Task[Any]", asyncio.current_task()), False
-
-    def cancel() -> None:
-        nonlocal disconnected
-        disconnected = True
-        task.cancel()
-
-    request.scope[ON_DISCONNECT] = cancel
+    if CLIENT_DISCONNECTED in request.scope:
+        raise MalformedBody("the client has disconnected")
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    request.scope[ON_DISCONNECT] = task.cancel
     try:
         yield
     except asyncio.CancelledError:
-        if not disconnected:
+        if CLIENT_DISCONNECTED not in request.scope:
             raise
         task.uncancel()
-        request.scope[CLIENT_DISCONNECTED] = True
         raise MalformedBody("the client has disconnected") from None
     finally:
         del request.scope[ON_DISCONNECT]

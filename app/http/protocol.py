@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from app.asgi import BODY_ARRIVED, DRAINING, ON_DISCONNECT, Response
+from app.asgi import BODY_ARRIVED, CLIENT_DISCONNECTED, DRAINING, ON_DISCONNECT, Response
 from app.errors import HeadersTooLarge, HeadersTooSlow, MalformedRequest, ServiceError
 from app.http.uvicorn_internals import BaseProtocol
 from app.http.write_coalescing import CoalescingTransport
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Bytes of a request line and its headers."""
+"""Bytes of a request line and its headers. Of a body, the bytes between two pieces of its data, and its trailers."""
 
 MAX_PIPELINED = 64
 """Requests that a connection may send before the first of them is answered."""
@@ -17,7 +17,7 @@ MAX_PIPELINED = 64
 WRITE_TIMEOUT = 20.0
 """Seconds after which a client that does not read its response loses its connection."""
 
-TOO_LARGE = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
+TOO_LARGE = HeadersTooLarge(f"the headers or trailers have more than {MAX_HEADER_BYTES} bytes")
 
 
 NEXT_REQUEST, HEADERS, BODY = "next request", "headers", "body"
@@ -37,10 +37,11 @@ class Protocol(BaseProtocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._expected = NEXT_REQUEST
-        self._header_bytes = 0
-        """Bytes of these headers that have arrived."""
-        self._chunk_bytes = self._headers_begun = 0
-        """Bytes of the chunk that is being parsed, and how many requests have begun in it."""
+        self._overhead_bytes = 0
+        """Bytes of headers that have arrived, or of what a body has beside its data: sizes and extensions of chunks,
+        trailers. The rest of a read in which a request, its headers or a piece of data ends is not counted."""
+        self._may_be_too_large = False
+        """Whether headers that end in this read can have more bytes than they may."""
         self._ignore_input = False
         """Whether the input is not HTTP any more, and the connection closes after the pending responses."""
 
@@ -51,9 +52,10 @@ class Protocol(BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         scope = self.request_scope
-        on_disconnect = scope.get(ON_DISCONNECT) if scope else None
-        if on_disconnect:
-            on_disconnect()
+        if scope is not None:
+            scope[CLIENT_DISCONNECTED] = True
+            if on_disconnect := scope.get(ON_DISCONNECT):
+                on_disconnect()
         self._cancel_header_timer()
         if self._write_timer:
             self._write_timer.cancel()
@@ -61,41 +63,41 @@ class Protocol(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ignore_input:
             return
-        expected, self._chunk_bytes, self._headers_begun = self._expected, len(data), 0
+        self._overhead_bytes += len(data)
+        self._may_be_too_large = self._expected == HEADERS or len(data) > MAX_HEADER_BYTES
         super().data_received(data)
-        in_headers = self._expected == HEADERS
-        if in_headers:
-            headers_only = self._headers_begun == 0 or (self._headers_begun == 1 and expected == NEXT_REQUEST)
-            self._header_bytes += len(data) if headers_only else self.header_size()
-            if self._header_bytes > MAX_HEADER_BYTES:
-                self.refuse(TOO_LARGE)
-        if self._header_timer is None and (in_headers or self.idle):  # idle: answered, but its body still arrives
-            self._start_header_timer()
+        if self._overhead_bytes > MAX_HEADER_BYTES and self._expected != NEXT_REQUEST:
+            self.refuse(TOO_LARGE)
+        if self._header_timer is None and (self._expected == HEADERS or self.idle):
+            self._start_header_timer()  # idle: answered, but its body still arrives
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._expected, self._header_bytes = HEADERS, 0
-        self._headers_begun += 1
+        self._expected = HEADERS
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError(f"more than {MAX_PIPELINED} requests without waiting for an answer")  # a parser error
-        began_earlier = self._headers_begun == 0
-        if (began_earlier or self._chunk_bytes > MAX_HEADER_BYTES) and self.header_size() > MAX_HEADER_BYTES:
+        if self._may_be_too_large and self.header_size() > MAX_HEADER_BYTES:
             raise ValueError(str(TOO_LARGE))
         if self.transport.is_closing():  # the response before was the last
             return
         if self._header_timer:
             self._cancel_header_timer()
         super().on_headers_complete()
-        self._expected = BODY
+        self._expected, self._overhead_bytes = BODY, 0
+        self.headers = []  # uvicorn adds trailers to it; the request's scope has the headers
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._overhead_bytes = 0
 
     def on_message_complete(self) -> None:
-        self._expected = NEXT_REQUEST
+        self._expected, self._overhead_bytes = NEXT_REQUEST, 0
         super().on_message_complete()
-        scope = self.request_scope
-        if scope is not None:
-            scope[BODY_ARRIVED] = True
+        self.scope[BODY_ARRIVED] = True
+        if self.flow.read_paused and not self.pipeline:  # after a large body; the client's end would go unnoticed
+            self.flow.resume_reading()
         if self.close_after_body:
             self.transport.close()
         elif self._header_timer and self.idle:  # the response was sent before the body's end
@@ -118,12 +120,14 @@ class Protocol(BaseProtocol):
         """Answers with the error and closes the connection; after the pending responses, if there are some."""
         if self.transport.is_closing():
             return
+        self.drop_unfinished()
         if not self.idle and self.body_complete:
             self.close_after_response(started=True)
             self._ignore_input = True
             return
+        answered = self.idle and self._expected == BODY
         early_rejection = self.app_state.get("early_rejection")
-        if early_rejection and not self.close_after_body:
+        if early_rejection and not answered:
             status, headers, body = early_rejection.refuse(error, self.headers if self._expected == HEADERS else ())
             self.write_response(status, [*headers, (b"connection", b"close")], body)
         self.transport.close()

@@ -26,14 +26,20 @@ class BaseProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection. uvicorn parses requests, queues pipelined ones and calls the application.
 
     Private: the whole class. It inherits
-    - `headers` and `url` of the request that is being read,
-    - `pipeline`: requests that wait for the answer before,
+    - `headers`, `url` and `scope` of the request that is being read,
+    - `pipeline`: requests that wait for the answer before, the latest first,
     - `cycle`: the latest request and its response,
+    - `flow`, which pauses and resumes reading, and has `read_paused`,
     - `app_state`, `server_state`, `timeout_keep_alive` in seconds, and the timer `timeout_keep_alive_task`.
 
     Subclasses may also override the callbacks of asyncio (`data_received`) and httptools (`on_message_begin`), which
     are public.
     """
+
+    scope: dict[str, Any]  # type: ignore[assignment]
+
+    running: RequestResponseCycle = None  # type: ignore[assignment]
+    """The request in progress, or the last that was answered. `cycle` differs if requests wait in the pipeline."""
 
     close_after_body = False
     """Whether the connection closes when the rest of the current body has arrived."""
@@ -52,8 +58,8 @@ class BaseProtocol(HttpToolsProtocol):
 
     @property
     def request_scope(self) -> dict[str, Any] | None:
-        """ASGI scope of the latest request, if its response is pending."""
-        return None if self.idle else cast("dict[str, Any]", self.cycle.scope)
+        """ASGI scope of the request in progress. None if no response is pending."""
+        return None if self.idle else cast("dict[str, Any]", self.running.scope)
 
     @property
     def body_complete(self) -> bool:
@@ -69,6 +75,12 @@ class BaseProtocol(HttpToolsProtocol):
         if self.cycle is not None and (started or not self.cycle.response_started):
             self.cycle.keep_alive = False
 
+    def drop_unfinished(self) -> None:
+        """Forgets the latest request if it waits for another's response and its body has not arrived."""
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self.running
+
     def write_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Writes a complete response without the application."""
         lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
@@ -78,8 +90,15 @@ class BaseProtocol(HttpToolsProtocol):
         """Closes the connection if no request arrives within the keep-alive timeout."""
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells the latest request, which may not have begun, and leaves the timer of a connection reset."""
+        self.cycle = self.running
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # private
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Private: uvicorn calls it when a request's turn on its connection has come."""
+        self.running = cycle
         response = self.early_response(cast("dict[str, Any]", cycle.scope))
         if response is None:
             super()._start_asgi_task(cycle, app)

@@ -70,7 +70,7 @@ class RequestMonitor:
         finally:
             if RESERVED in scope:
                 scope["state"]["uploads"].release(scope)
-            if CLIENT_DISCONNECTED in scope:  # set by app.api.disconnect and app.api.upload.body
+            if CLIENT_DISCONNECTED in scope:  # set by app.http.protocol and app.api.upload.body
                 status = CLIENT_CLOSED_REQUEST
             self.request_log.add(scope, request_id, _route(scope), status, time.monotonic() - started)
             if trace is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Server, run_server
-from support.sockets import PATIENCE, code, connect
+from support.sockets import PATIENCE, code, connect, live
 
 LIMIT = 2.0
 """Seconds of all timeouts here."""
@@ -54,14 +54,6 @@ def test_a_silent_connection_is_closed(strict: Server) -> None:
         started = time.monotonic()
         assert connection.recv(1) == b""
         assert LIMIT - 0.5 < time.monotonic() - started < PATIENCE
-
-
-def live(connection: socket.socket) -> bytes:
-    connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
-    answer = connection.recv(65536)
-    while not answer.endswith(b"}"):  # head and body may come apart
-        answer += connection.recv(65536)
-    return answer
 
 
 def test_a_connection_that_is_idle_after_an_answer_is_closed(strict: Server) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 from packaging.requirements import Requirement
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
 from app.http.server import Server, ServerConfig
@@ -33,16 +34,19 @@ SIGNATURES: dict[Any, dict[str, str]] = {
         "on_response_complete": "self",
         "send_400_response": "self msg",
         "timeout_keep_alive_handler": "self",
+        "_unset_keepalive_if_required": "self",
         "connection_made": "self transport",
         "connection_lost": "self exc",
         "data_received": "self data",
         "on_message_begin": "self",
         "on_headers_complete": "self",
+        "on_body": "self body",
         "on_message_complete": "self",
         "pause_writing": "self",
         "resume_writing": "self",
     },
     Cycle: {"run_asgi": "self app"},
+    FlowControl: {"resume_reading": "self"},
     uvicorn.Server: {
         "_serve": "self sockets",
         "startup": "self sockets",
@@ -56,9 +60,10 @@ SIGNATURES: dict[Any, dict[str, str]] = {
 """Methods that are overridden or called, and their parameters."""
 
 ATTRIBUTES = {
-    "HttpToolsProtocol": "app_state cycle headers loop pipeline server_state timeout_keep_alive "
+    "HttpToolsProtocol": "app_state cycle flow headers loop pipeline scope server_state timeout_keep_alive "
     "timeout_keep_alive_task transport",
     "RequestResponseCycle": "keep_alive more_body response_complete response_started scope",
+    "FlowControl": "read_paused",
     "ServerState": "connections default_headers tasks",
     "Server": "_captured_signals config force_exit server_state should_exit started",
     "LifespanOn": "state",
@@ -80,6 +85,7 @@ def instances() -> dict[str, Any]:
         return {
             "HttpToolsProtocol": protocol,
             "RequestResponseCycle": cycle,
+            "FlowControl": FlowControl(asyncio.Transport()),
             "ServerState": state,
             "Server": uvicorn.Server(config),
             "LifespanOn": LifespanOn(config),

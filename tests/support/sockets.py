@@ -19,3 +19,14 @@ def code(answer: bytes) -> tuple[int, str]:
     assert b"connection: close" in head.lower()
     assert b"application/problem+json" in head
     return int(head.split()[1]), json.loads(body)["code"]
+
+
+def live(connection: socket.socket) -> bytes:
+    """The whole answer of /health/live."""
+    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"}"):  # head and body may come apart
+        chunk = connection.recv(65536)
+        assert chunk, "the connection has ended"
+        answer += chunk
+    return answer
