@@ -11,13 +11,20 @@ from app.http.write_coalescing import CoalescingTransport
 MAX_HEADER_BYTES = 64 * 1024
 """Bytes of a request line and its headers. Of a body, the bytes between two pieces of its data, and its trailers."""
 
+MAX_HEADERS = 256
+"""Headers of a request. Thousands of short ones would take thirty times their bytes in memory."""
+
 MAX_PIPELINED = 64
 """Requests that a connection may send before the first of them is answered."""
+
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 WRITE_TIMEOUT = 20.0
 """Seconds after which a client that does not read its response loses its connection."""
 
-TOO_LARGE = HeadersTooLarge(f"the headers or trailers have more than {MAX_HEADER_BYTES} bytes")
+TOO_LARGE = HeadersTooLarge(
+    f"there are more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them or trailers"
+)
 
 
 NEXT_REQUEST, HEADERS, BODY = "next request", "headers", "body"
@@ -66,7 +73,8 @@ class Protocol(BaseProtocol):
         self._overhead_bytes += len(data)
         self._may_be_too_large = self._expected == HEADERS or len(data) > MAX_HEADER_BYTES
         super().data_received(data)
-        if self._overhead_bytes > MAX_HEADER_BYTES and self._expected != NEXT_REQUEST:
+        too_many = self._expected == HEADERS and len(self.headers) > MAX_HEADERS
+        if too_many or (self._overhead_bytes > MAX_HEADER_BYTES and self._expected != NEXT_REQUEST):
             self.refuse(TOO_LARGE)
         if self._header_timer is None and (self._expected == HEADERS or self.idle):
             self._start_header_timer()  # idle: answered, but its body still arrives
@@ -78,13 +86,19 @@ class Protocol(BaseProtocol):
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError(f"more than {MAX_PIPELINED} requests without waiting for an answer")  # a parser error
-        if self._may_be_too_large and self.header_size() > MAX_HEADER_BYTES:
+        if len(self.headers) > MAX_HEADERS or (self._may_be_too_large and self.header_size() > MAX_HEADER_BYTES):
             raise ValueError(str(TOO_LARGE))
         if self.transport.is_closing():  # the response before was the last
             return
         if self._header_timer:
             self._cancel_header_timer()
+        is_upgrade = self.parser.should_upgrade()
+        if is_upgrade and any(name in BODY_HEADERS for name, _ in self.headers):
+            raise ValueError("a request with a body asks for another protocol: its body would be the next request")
         super().on_headers_complete()
+        if is_upgrade:  # it is answered, and what follows is not read
+            self.close_after_response()
+            self._ignore_input = True
         self._expected, self._overhead_bytes = BODY, 0
         self.headers = []  # uvicorn adds trailers to it; the request's scope has the headers
 
@@ -113,7 +127,9 @@ class Protocol(BaseProtocol):
         return response
 
     def malformed_request(self) -> None:
-        too_large = self._expected == HEADERS and self.header_size() > MAX_HEADER_BYTES
+        too_large = self._expected == HEADERS and (
+            len(self.headers) > MAX_HEADERS or self.header_size() > MAX_HEADER_BYTES
+        )
         self.refuse(TOO_LARGE if too_large else MalformedRequest("this is not an HTTP request"))
 
     def refuse(self, error: ServiceError) -> None:

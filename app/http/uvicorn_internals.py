@@ -81,6 +81,9 @@ class BaseProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self.running
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Private: uvicorn would tell the operator, for each request, to install a package for WebSockets."""
+
     def write_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Writes a complete response without the application."""
         lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]

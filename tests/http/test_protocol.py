@@ -81,3 +81,29 @@ def test_a_reset_of_an_idle_connection_is_no_error() -> None:
             live(later)
             assert later.recv(1) == b""  # its timer began after that of the connection before
     assert not any(level in "".join(server.log) for level in ("ERROR", "Traceback"))
+
+
+def test_the_body_of_a_request_to_upgrade_is_not_the_next_request(server: Server) -> None:
+    """A proxy that passes Upgrade on would take it for a body, and its own rules would not see the request in it."""
+    upgrade = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
+    inner = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(server) as connection, connection.makefile("rb") as file:
+        connection.sendall(upgrade % len(inner) + inner)
+        answers = file.read()
+    assert answers.startswith(b"HTTP/1.1 400")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_request_to_upgrade_is_answered(server: Server) -> None:
+    upgrade = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with connect(server) as connection, connection.makefile("rb") as file:
+        connection.sendall(upgrade)
+        answers = file.read()
+    assert answers.startswith(b"HTTP/1.1 200")
+    assert b'"alive"' in answers
+
+
+def test_thousands_of_headers_get_431(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 4000 + b"\r\n")
+        assert code(connection.recv(65536)) == (431, "headers-too-large")
