@@ -3,7 +3,8 @@
 SIGTERM: readiness fails. For DRAIN_DELAY everything is still served while the load balancer takes notice, and each
 response closes its connection. Then no connection is accepted any more, and those that are open get their responses,
 by DRAIN_LIMIT at the latest. SIGINT does the same without the delay. A second signal ends the process at once. SIGHUP
-reloads the checkpoint. A worker whose engine is stuck ends, and its supervisor starts another.
+reloads the checkpoint. A worker whose engine is stuck ends, and its supervisor starts another. A worker that ends alone
+leaves the connections that it has not accepted to the others.
 """
 
 import asyncio
@@ -30,6 +31,9 @@ POLL_INTERVAL = 0.02
 IDLE_GRACE = 1.0
 """Seconds for which an idle connection may still send a request after the last connection was accepted."""
 
+SUPERVISOR_DELAY = 0.5
+"""Seconds for which a worker still accepts connections at least. If all workers stop, it knows by then."""
+
 CANCEL_TIME = 1.0
 """Seconds of DRAIN_LIMIT that are reserved for cancelling unfinished requests."""
 
@@ -54,14 +58,23 @@ class ServerConfig(Config):
 
 
 class Server(BaseServer):
-    """One process: the only one, or a worker under app.http.supervisor."""
+    """One process: the only one, or a worker under app.http.supervisor.
 
-    def __init__(self, app: Any, settings: Settings, *, send_heartbeat: Callable[[], None] = lambda: None) -> None:
+    `all_stop` says whether no other worker goes on accepting connections.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        settings: Settings,
+        *,
+        send_heartbeat: Callable[[], None] = lambda: None,
+        all_stop: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(ServerConfig(app, settings))
-        self._settings = settings
-        self._send_heartbeat = send_heartbeat
+        self._settings, self._send_heartbeat, self._all_stop = settings, send_heartbeat, all_stop
         self._supervisor = multiprocessing.parent_process()
-        self._engine_stuck = False
+        self.supervised = self._supervisor is not None
         self._listeners: list[Listener] = []
         self._stop_accepting_at: float | None = None
         """time.monotonic(); None while not draining."""
@@ -69,13 +82,13 @@ class Server(BaseServer):
         """time.monotonic() at which unfinished requests are cancelled."""
 
     async def on_started(self, sockets: list[socket.socket]) -> None:
-        shared = self._supervisor is not None
-        self._listeners = [Listener(each.fileno(), self._new_connection, shared=shared) for each in sockets]
+        self._listeners = [Listener(each.fileno(), self._new_connection, shared=self.supervised) for each in sockets]
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # app.__main__ or app.http.supervisor blocked it
 
     def on_stop_signal(self, number: int) -> None:
-        self._start_draining(self._settings.drain_delay if number == signal.SIGTERM else 0)
+        delay = self._settings.drain_delay if number == signal.SIGTERM else 0
+        self._start_draining(max(delay, SUPERVISOR_DELAY) if self.supervised else delay)
 
     def tick(self) -> bool:
         draining = self._stop_accepting_at is not None
@@ -84,7 +97,6 @@ class Server(BaseServer):
                 self._start_draining(0)
             elif not draining and self._is_engine_stuck():
                 log.error("the engine has been stuck for more than %g s: this worker ends", self._settings.stuck_limit)
-                self._engine_stuck = True
                 self._start_draining(0)
         self._send_heartbeat()
         if self._stop_accepting_at is None:
@@ -98,8 +110,9 @@ class Server(BaseServer):
         self._start_draining(0)
         for each in sockets:
             each.close()
-        for listener in self._listeners:  # a stuck worker leaves pending connections to the other workers
-            await listener.close(accept_pending=not self._engine_stuck)
+        all_stop = self._all_stop()
+        for listener in self._listeners:
+            await listener.close(accept_pending=all_stop)
         await asyncio.gather(self._wait_for_connections(), self._stop_grpc())
 
     def _start_draining(self, delay: float) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -39,10 +40,10 @@ IGNORED = (signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signa
 class Worker:
     """A process that runs Server, whose event loop sends heartbeats to the supervisor through a pipe."""
 
-    def __init__(self, settings: Settings, port: socket) -> None:
+    def __init__(self, settings: Settings, port: socket, all_stop: Connection) -> None:
         self._heartbeats, sender = multiprocessing.Pipe(duplex=False)
         self._sender = sender  # open until the process has inherited it
-        self.process = SPAWN.Process(target=_run_worker, args=(settings, port, sender))
+        self.process = SPAWN.Process(target=_run_worker, args=(settings, port, sender, all_stop))
         self.started_at = time.monotonic()
         self.ready = False
         """Whether its server has started."""
@@ -67,8 +68,8 @@ class Worker:
             os.kill(self.process.pid, number)
 
 
-def _run_worker(settings: Settings, port: socket, heartbeats: Connection) -> None:
-    """The worker process."""
+def _run_worker(settings: Settings, port: socket, heartbeats: Connection, all_stop: Connection) -> None:
+    """The worker process. The other end of `all_stop` is closed when all workers stop, or the supervisor has died."""
     configure(settings.log_format)
     os.set_blocking(heartbeats.fileno(), False)
 
@@ -77,7 +78,7 @@ def _run_worker(settings: Settings, port: socket, heartbeats: Connection) -> Non
             heartbeats.send_bytes(b".")
 
     with contextlib.suppress(KeyboardInterrupt):  # how a server ends after SIGINT
-        Server("app.main:app", settings, send_heartbeat=send_heartbeat).run([port])
+        Server("app.main:app", settings, send_heartbeat=send_heartbeat, all_stop=all_stop.poll).run([port])
 
 
 class Supervisor:
@@ -89,11 +90,13 @@ class Supervisor:
     def __init__(self, settings: Settings, port: socket) -> None:
         self._settings, self._port = settings, port
         self._workers: list[Worker] = []
+        self._all_stop, self._not_all_stop = multiprocessing.Pipe(duplex=False)
+        """The workers see it when the second is closed."""
         self._stopping = False
         self._restart_delay = 0.0
         self._checked_at = time.monotonic()
-        self._kill_at: float | None = None
-        """time.monotonic() at which workers are killed that have not ended; None before they are stopped."""
+        self._kill_at = math.inf
+        """time.monotonic() at which workers are killed that have not ended."""
         self._served = False
         self._signals: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *IGNORED):
@@ -101,15 +104,12 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns when all workers have ended: 0, or 1 if none ever started."""
-        self._workers = [Worker(self._settings, self._port) for _ in range(self._settings.workers)]
+        self._workers = [Worker(self._settings, self._port, self._all_stop) for _ in range(self._settings.workers)]
         while not self._stopping:
-            time.sleep(POLL_INTERVAL)
-            self._handle_signals()
             self._check_heartbeats()
             self._replace_ended()
-        for worker in self._workers:
-            worker.signal(signal.SIGTERM)
-        self._kill_at = time.monotonic() + self._settings.drain_limit + KILL_DELAY
+            time.sleep(POLL_INTERVAL)
+            self._handle_signals()
         self._port.close()  # each worker has a copy; the port closes with the last
         while any(worker.process.exitcode is None for worker in self._workers):
             time.sleep(POLL_INTERVAL)
@@ -122,18 +122,18 @@ class Supervisor:
         while self._signals:
             number = self._signals.pop(0)
             if number in (signal.SIGINT, signal.SIGTERM):
-                self._stop(number)
+                self._stop()
             elif number == signal.SIGHUP:
                 for worker in self._workers:
                     worker.signal(number)
 
-    def _stop(self, number: int) -> None:
-        """The first signal drains. The second is passed on, and ends the workers at once."""
-        if self._stopping:
-            for worker in self._workers:
-                worker.signal(number)
-            self._kill_at = min(self._kill_at, time.monotonic() + KILL_DELAY) if self._kill_at else None
-        self._stopping = True
+    def _stop(self) -> None:
+        """Drains the workers. The second call ends them at once."""
+        number, limit = (signal.SIGINT, 0.0) if self._stopping else (signal.SIGTERM, self._settings.drain_limit)
+        self._stopping, self._kill_at = True, min(self._kill_at, time.monotonic() + limit + KILL_DELAY)
+        self._not_all_stop.close()
+        for worker in self._workers:
+            worker.signal(number)
 
     def _check_heartbeats(self) -> None:
         """Kills workers that have been silent for too long."""
@@ -157,7 +157,7 @@ class Supervisor:
                 continue
             if not self._served:
                 log.error("a worker did not start, giving up")
-                self._stopping = True
+                self._stop()
                 return
             if worker.restart_at is None:
                 stable = now - worker.started_at > STABLE_AFTER
@@ -165,7 +165,7 @@ class Supervisor:
                 worker.restart_at = now + self._restart_delay
                 log.warning("worker %s has ended (%s)", worker.process.pid, worker.process.exitcode)
             if now >= worker.restart_at:
-                self._workers[i] = Worker(self._settings, self._port)
+                self._workers[i] = Worker(self._settings, self._port, self._all_stop)
 
     def _kill_remaining(self) -> None:
         for worker in self._workers:

@@ -136,6 +136,9 @@ class BaseServer(uvicorn.Server):
     - `force_exit`: whether a second signal asks to stop at once.
     """
 
+    supervised = False
+    """Whether a supervisor passes signals on."""
+
     async def on_started(self, sockets: list[socket.socket]) -> None:
         """The application has started and `sockets` listen. From now on the subclass accepts their connections."""
 
@@ -188,10 +191,10 @@ class BaseServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Private: the handler of SIGINT and SIGTERM. The second signal stops the server at once.
 
-        SIGTERM after SIGINT is not a second signal: a terminal sends SIGINT to workers too, and then their supervisor
-        sends SIGTERM.
+        To a worker, SIGTERM is never the second: whoever signals the whole process group reaches it too, and then its
+        supervisor sends SIGTERM. For the second signal the supervisor sends SIGINT.
         """
-        repeated = sig in self._captured_signals or (sig == signal.SIGINT and bool(self._captured_signals))
+        repeated = bool(self._captured_signals) and not (self.supervised and sig == signal.SIGTERM)
         self._captured_signals.append(sig)
         if repeated:
             self.force_exit = self.should_exit = True

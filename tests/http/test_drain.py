@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from conftest import STOP_LIMIT, run_server
 from support.faults import release
 from support.load import CLIENTS, Load
+from support.waiting import said, wait_until
 
 ROOM, CROWD = 64, 160
 
@@ -23,6 +25,20 @@ def test_no_request_is_lost_when_stopping_under_load(boot: bytes, workers: str) 
         server.process.wait(STOP_LIMIT)
     assert set(load.seen) == {200}, load.seen
     assert load.seen[200] > CLIENTS
+
+
+@pytest.mark.parametrize(("number", "delay"), [(signal.SIGTERM, "0"), (signal.SIGTERM, "1"), (signal.SIGINT, "1")])
+def test_no_request_is_lost_when_the_process_group_is_told_to_stop(boot: bytes, number: int, delay: str) -> None:
+    """As systemd, dumb-init and terminals do: workers get the signal from the supervisor, too."""
+    command = ("setsid", sys.executable, "-m", "app")
+    with run_server(*command, GOOGLENET_WORKERS="2", GOOGLENET_DRAIN_DELAY=delay) as server:
+        wait_until(lambda: said(server, "startup complete") == 2)
+        with Load(server, boot) as load:
+            os.killpg(server.process.pid, number)
+            server.process.wait(STOP_LIMIT)
+    assert set(load.seen) == {200}, load.seen
+    assert load.seen[200] > CLIENTS
+    assert said(server, "shutdown complete") == 2
 
 
 def test_who_is_refused_while_it_stops_loses_nothing_either(boot: bytes, tmp_path: Path) -> None:
@@ -98,16 +114,18 @@ def test_at_the_limit_who_still_waits_is_told(boot: bytes, tmp_path: Path) -> No
         assert "Traceback" not in "".join(server.log)
 
 
-def test_a_second_signal_ends_it_at_once(boot: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_ends_it_at_once(boot: bytes, tmp_path: Path, workers: str) -> None:
     pipe = tmp_path / "pipe"
     settings = {"GOOGLENET_ENGINE": "support.faults:Hanging", "FAULT": str(pipe), "GOOGLENET_REQUEST_TIMEOUT": "300"}
-    with run_server(GOOGLENET_DRAIN_LIMIT="100", **settings) as server, server.client() as client:
+    settings |= {"GOOGLENET_DRAIN_LIMIT": "100", "GOOGLENET_WORKERS": workers}
+    with run_server(**settings) as server, server.client() as client:
+        wait_until(lambda: said(server, "startup complete") == int(workers))
         os.mkfifo(pipe)
         asking = threading.Thread(target=lambda: client.post("/predict", files={"file": boot}))
         asking.start()
         server.process.send_signal(signal.SIGTERM)
-        while client.get("/health").json()["status"] != "draining":
-            pass
+        wait_until(lambda: said(server, "Shutting down") == int(workers))
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
         asking.join(STOP_LIMIT)

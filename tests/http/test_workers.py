@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import Server, run_server
 from support.load import CLIENTS, Load
+from support.sockets import connect, live
 from support.waiting import said, wait_until
 
 from app.http.supervisor import HEARTBEAT_TIMEOUT, KILL_DELAY
@@ -44,6 +45,26 @@ def test_a_worker_that_is_killed_is_replaced(boot: bytes) -> None:
             server.process.send_signal(signal.SIGTERM)
         lost = sum(load.seen.values()) - load.seen[200]
         assert 0 < lost <= CLIENTS, load.seen
+
+
+def test_a_worker_that_is_told_to_stop_leaves_the_port_to_the_others(boot: bytes) -> None:
+    """One after the other, until those that have replaced them are the only ones. New connections are served."""
+
+    def has_started(count: int) -> bool:
+        with connect(server) as connection:
+            assert live(connection).startswith(b"HTTP/1.1 200")
+        return said(server, "startup complete") == count
+
+    with run_server(GOOGLENET_WORKERS="2", GOOGLENET_DRAIN_DELAY="0") as server:
+        wait_until(lambda: said(server, "startup complete") == 2)
+        with Load(server, boot, clients=1) as load:
+            for count, worker in enumerate(workers(server), start=3):
+                os.kill(worker, signal.SIGTERM)
+                wait_until(lambda count=count: has_started(count))  # type: ignore[misc]
+                assert worker not in workers(server)
+            assert_all_answer(server, boot)
+            server.process.send_signal(signal.SIGTERM)
+        assert set(load.seen) == {200}, load.seen
 
 
 def test_a_worker_whose_event_loop_stands_still_is_replaced(boot: bytes) -> None:
