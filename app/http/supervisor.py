@@ -41,6 +41,7 @@ class Worker:
     """A process that runs Server, whose event loop sends heartbeats to the supervisor through a pipe."""
 
     def __init__(self, settings: Settings, port: socket, all_stop: Connection) -> None:
+        """Raises OSError if the process cannot be started."""
         self._heartbeats, sender = multiprocessing.Pipe(duplex=False)
         self._sender = sender  # open until the process has inherited it
         self.process = SPAWN.Process(target=_run_worker, args=(settings, port, sender, all_stop))
@@ -52,8 +53,10 @@ class Worker:
         self.restart_at: float | None = None
         """time.monotonic() at which a new worker replaces this one, which has ended."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited: pending until the worker can reload
-        self.process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def read_heartbeats(self, seconds: float) -> None:
         """Called by the supervisor, `seconds` after the last call."""
@@ -104,7 +107,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns when all workers have ended: 0, or 1 if none ever started."""
-        self._workers = [Worker(self._settings, self._port, self._all_stop) for _ in range(self._settings.workers)]
+        started = [self._start_worker() for _ in range(self._settings.workers)]
+        self._workers = [worker for worker in started if worker]
+        if len(self._workers) < len(started):
+            self._stop()
         while not self._stopping:
             self._check_heartbeats()
             self._replace_ended()
@@ -160,12 +166,27 @@ class Supervisor:
                 self._stop()
                 return
             if worker.restart_at is None:
-                stable = now - worker.started_at > STABLE_AFTER
-                self._restart_delay = 0.0 if stable else min(MAX_RESTART_DELAY, max(1.0, 2 * self._restart_delay))
-                worker.restart_at = now + self._restart_delay
                 log.warning("worker %s has ended (%s)", worker.process.pid, worker.process.exitcode)
-            if now >= worker.restart_at:
-                self._workers[i] = Worker(self._settings, self._port, self._all_stop)
+                self._restart_later(worker, failed=now - worker.started_at <= STABLE_AFTER)
+            elif now >= worker.restart_at:
+                replacement = self._start_worker()
+                if replacement:
+                    self._workers[i] = replacement
+                else:
+                    self._restart_later(worker, failed=True)
+
+    def _restart_later(self, worker: Worker, *, failed: bool) -> None:
+        """Sets when another replaces the worker: after a growing delay if it, or the other, has failed to start."""
+        self._restart_delay = min(MAX_RESTART_DELAY, max(1.0, 2 * self._restart_delay)) if failed else 0.0
+        worker.restart_at = time.monotonic() + self._restart_delay
+
+    def _start_worker(self) -> Worker | None:
+        """None if the system has no room for another process."""
+        try:
+            return Worker(self._settings, self._port, self._all_stop)
+        except OSError as error:
+            log.error("no worker can be started: %s", error)
+            return None
 
     def _kill_remaining(self) -> None:
         for worker in self._workers:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -65,6 +66,29 @@ def test_a_worker_that_is_told_to_stop_leaves_the_port_to_the_others(boot: bytes
             assert_all_answer(server, boot)
             server.process.send_signal(signal.SIGTERM)
         assert set(load.seen) == {200}, load.seen
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(boot: bytes) -> None:
+    """The supervisor has too few files left: three, of which the heartbeats take two, and the process two more."""
+    with run_server(GOOGLENET_WORKERS="2") as server:
+        wait_until(lambda: said(server, "startup complete") == 2)
+        supervisor = server.process.pid
+        limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (limit_with_room_for(3, supervisor), limits[1]))
+        os.kill(workers(server)[0], signal.SIGKILL)
+        wait_until(lambda: said(server, "no worker can be started: [Errno 24] Too many open files") == 2)
+        os.kill(supervisor, signal.SIGHUP)
+        wait_until(lambda: said(server, "is served from now on") == 1)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+        wait_until(lambda: said(server, "startup complete") == 3)
+        assert_all_answer(server, boot)
+        assert "Traceback" not in "".join(server.log)
+
+
+def limit_with_room_for(files: int, pid: int) -> int:
+    """The limit on open files with which the process can open so many more."""
+    taken = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return [number for number in range(len(taken) + files) if number not in taken][files - 1] + 1
 
 
 def test_a_worker_whose_event_loop_stands_still_is_replaced(boot: bytes) -> None:
