@@ -49,7 +49,7 @@ def test_a_line_for_machines(boot: bytes) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_line_is_for_machines(workers: int) -> None:
-    """Pillow's warnings too, here of EXIF data that end before their time."""
+    """Pillow's warnings, here of EXIF data that are cut off, are no lines: they would have the client's text."""
     picture = saved(Image.new("L", (40, 40)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0e\1\2\0\xff\xff\0\0\x1a")
     with run_server(GOOGLENET_LOG_FORMAT="json", GOOGLENET_WORKERS=str(workers)) as server:
         with server.client() as client:
@@ -59,7 +59,7 @@ def test_every_line_is_for_machines(workers: int) -> None:
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(PATIENCE)
     lines = [json.loads(line) for line in server.log]
-    assert [line["level"] for line in lines if line["logger"] == "py.warnings"] == ["WARNING"]
+    assert not [line for line in lines if line["logger"] == "py.warnings"]
 
 
 def test_a_line_for_people(server: Server, boot: bytes) -> None:
