@@ -24,8 +24,9 @@ setup: $(VENV)/.everything  ## makes .venv with everything for serving, training
 serve: $(VENV)/.serving  ## serves the shipped weights on 127.0.0.1:8000
 	$(RUN) -m app
 
+# Two threads of torch would wait for each other while another file's test has one of the cores: three times as long.
 test: $(VENV)/.everything $(FUZZ)/.tools  ## runs all tests, two files at a time
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.everything  ## runs a few tests of each room, in less than a minute on two cores: tests/quick.txt
 	@grep -v -e '^#' -e '^$$' tests/quick.txt | xargs $(RUN) -m pytest -q $(ARGS)

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +22,7 @@ from torchvision.datasets import FashionMNIST, ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from model.preprocess import preprocess
+from model.preprocess.truncated_jpeg import decode_truncated
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -46,11 +46,6 @@ SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 
 MAX_NAMED = 10
 """Unreadable files that an error names; of the others it tells the number."""
-
-JPEG_NOISE = bytes.fromhex("5aa53c9669c3") * 6
-JPEG_NOISE += b"".join(bytes((0xFF, 0xD0 + i % 8)) + JPEG_NOISE[i % 6 :] for i in range(16))
-"""Changes a JPEG if any pixel is decoded from it: after its data, and after each restart marker. The service appends
-the same (app/images/decode.py)."""
 
 
 class DataError(Exception):
@@ -251,9 +246,8 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         except OSError:
             if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.info.get("progressive"):
                 raise
-            content = path.read_bytes().rstrip(b"\xff")
-            restored, other = (Image.open(BytesIO(content + more + b"\xff\xd9")) for more in (b"", JPEG_NOISE))
-            if restored.tobytes() != other.tobytes():
+            restored = decode_truncated(path.read_bytes(), Image.open)
+            if restored is None:
                 raise
             return preprocess(restored).pixels
 

@@ -122,6 +122,15 @@ def bounded() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def bounded_client(bounded: Server, boot: bytes) -> Iterator[httpx.Client]:
+    """What a test asks by it takes no more CPU time and memory than one request may."""
+    from support.bounds import within_bounds  # imports this module
+
+    with bounded.client() as client, within_bounds(bounded, client, boot):
+        yield client
+
+
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as client:

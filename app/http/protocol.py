@@ -19,6 +19,8 @@ MAX_PIPELINED = 64
 
 BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
+UPGRADE_WITH_BODY = "a request with a body cannot ask for another protocol: leave out the header Upgrade"
+
 WRITE_TIMEOUT = 20.0
 """Seconds after which a client that does not read its response loses its connection."""
 
@@ -70,6 +72,8 @@ class Protocol(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ignore_input:
             return
+        if self._expected != BODY and b"\nUpgrade:" in data:
+            data = _without_upgrade(data)
         self._overhead_bytes += len(data)
         self._may_be_too_large = self._expected == HEADERS or len(data) > MAX_HEADER_BYTES
         super().data_received(data)
@@ -94,7 +98,7 @@ class Protocol(BaseProtocol):
             self._cancel_header_timer()
         is_upgrade = self.parser.should_upgrade()
         if is_upgrade and any(name in BODY_HEADERS for name, _ in self.headers):
-            raise ValueError("a request with a body asks for another protocol: its body would be the next request")
+            raise ValueError(UPGRADE_WITH_BODY)
         super().on_headers_complete()
         if is_upgrade:  # it is answered, and what follows is not read
             self.close_after_response()
@@ -130,7 +134,8 @@ class Protocol(BaseProtocol):
         too_large = self._expected == HEADERS and (
             len(self.headers) > MAX_HEADERS or self.header_size() > MAX_HEADER_BYTES
         )
-        self.refuse(TOO_LARGE if too_large else MalformedRequest("this is not an HTTP request"))
+        detail = UPGRADE_WITH_BODY if self.parser.should_upgrade() else "this is not an HTTP request"
+        self.refuse(TOO_LARGE if too_large else MalformedRequest(detail))
 
     def refuse(self, error: ServiceError) -> None:
         """Answers with the error and closes the connection; after the pending responses, if there are some."""
@@ -172,3 +177,12 @@ class Protocol(BaseProtocol):
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Renames the header of a request that begins in `data`, because HTTP/1.1 is the only protocol here.
+
+    Java's HttpClient and `curl --http2` ask each server for HTTP/2. httptools then takes the body for the next request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return head.replace(b"\nUpgrade:", b"\nIgnored:") + end + rest

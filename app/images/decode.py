@@ -18,6 +18,7 @@ from app.images.read_limits import LimitedFile, start_time_limit
 from app.images.supported import JPEG, LABELS, ImageFormat, find_format
 from app.images.unsupported import describe_unsupported
 from model.preprocess import BackgroundOption, Mode, Preprocessed, preprocess
+from model.preprocess.truncated_jpeg import decode_truncated
 
 SMALL_FILE = 16 * 1024
 """Bytes. The parts of a smaller file cost at most 30 ms, except for those that the format's `check_small` counts."""
@@ -35,14 +36,6 @@ MAX_SIDE = 65_535
 """Pixels. Pillow keeps a pointer for each row of an image, and rows cannot be converted in strips."""
 
 TINY_PIXELS = 48 * 48
-
-END_OF_JPEG = b"\xff\xd9"
-
-NOISE = bytes.fromhex("5aa53c9669c3") * 6
-"""Bits that change the picture if any pixel is decoded from them."""
-
-NOISE_AFTER_RESTARTS = b"".join(bytes((0xFF, 0xD0 + i % 8)) + NOISE[i % 6 :] for i in range(16))
-"""Noise after each of the eight restart markers, because a decoder skips data until the marker that it expects."""
 
 MAX_TRUNCATED_SECONDS = 0.35
 """CPU time of the first attempt to decode a JPEG without its end. If it took longer, it is not decoded twice more."""
@@ -181,17 +174,12 @@ def _preprocess(picture: Picture, mode: Mode, background: BackgroundOption) -> P
 
 
 def _decode_truncated(picture: Picture, seconds: float) -> Picture | None:
-    """The picture decoded, if it is a JPEG that lacks only its end marker, as some cameras and uploaders leave it.
+    """The picture decoded, if it is a JPEG that lacks only its end marker.
 
-    The file is decoded with two different endings. If the pixels are equal, all of them are in the file. `seconds` is
-    the CPU time of the attempt that failed.
+    `seconds` is the CPU time of the attempt that failed.
     """
     is_jpeg = isinstance(picture.image, JpegImagePlugin.JpegImageFile)
     if not is_jpeg or seconds > MAX_TRUNCATED_SECONDS or not jpeg.has_all_coefficients(picture.data):
         return None
-    content, images = picture.data.rstrip(b"\xff"), []  # drops fill bytes and half an end marker
-    for ending in (END_OF_JPEG, NOISE + NOISE_AFTER_RESTARTS + END_OF_JPEG):
-        image, _ = _open_reduced(BytesIO(content + ending), JPEG)
-        image.load()
-        images.append(image)
-    return picture._replace(image=images[0]) if images[0].tobytes() == images[1].tobytes() else None
+    image = decode_truncated(picture.data, lambda file: _open_reduced(file, JPEG)[0])
+    return picture._replace(image=image) if image else None

@@ -1,11 +1,13 @@
 """What a client may put into a connection beside its requests, and how it may end it."""
 
+import json
 import socket
 import struct
+import subprocess
 from contextlib import suppress
 
 import pytest
-from conftest import Server, run_server
+from conftest import PICTURES, Server, run_server
 from support.sockets import code, connect, live
 
 PIECE = 10_000
@@ -84,20 +86,34 @@ def test_a_reset_of_an_idle_connection_is_no_error() -> None:
 
 
 def test_the_body_of_a_request_to_upgrade_is_not_the_next_request(server: Server) -> None:
-    """A proxy that passes Upgrade on would take it for a body, and its own rules would not see the request in it."""
-    upgrade = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
+    """A proxy that passes Upgrade on takes it for a body, and its own rules do not see the request in it."""
     inner = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connect(server) as connection, connection.makefile("rb") as file:
-        connection.sendall(upgrade % len(inner) + inner)
-        answers = file.read()
-    assert answers.startswith(b"HTTP/1.1 400")
-    assert answers.count(b"HTTP/1.1 ") == 1
+    for name, status in ((b"Upgrade", b"415"), (b"upgrade", b"400")):
+        with connect(server) as connection, connection.makefile("rb") as file:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n%s: h2c\r\n" % name
+                + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(inner)
+            )
+            connection.sendall(inner)
+            answers = file.read()
+        assert answers.startswith(b"HTTP/1.1 " + status), answers
+        assert answers.count(b"HTTP/1.1 ") == 1
 
 
-def test_a_request_to_upgrade_is_answered(server: Server) -> None:
-    upgrade = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+def test_clients_that_ask_for_http2_are_answered(server: Server) -> None:
+    """curl --http2, and Java's HttpClient by default."""
+    for body in ("-F", f"file=@{PICTURES}/ankle-boot-0000.png"), ("--data-binary", f"@{PICTURES}/ankle-boot-0000.png"):
+        command = ["curl", "--silent", "--http2", *body, f"{server.url}/predict"]
+        answer = subprocess.run(command, capture_output=True, timeout=60, check=True)
+        assert json.loads(answer.stdout)["label"] == "Ankle boot"
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade"])
+def test_a_request_to_upgrade_is_answered(server: Server, name: bytes) -> None:
     with connect(server) as connection, connection.makefile("rb") as file:
-        connection.sendall(upgrade)
+        connection.sendall(
+            b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n%s: h2c\r\n\r\n" % name
+        )
         answers = file.read()
     assert answers.startswith(b"HTTP/1.1 200")
     assert b'"alive"' in answers
